@@ -1,0 +1,60 @@
+"""The append-only log of conversations in Postgres. It knows no event type: bodies are text to it."""
+
+from __future__ import annotations
+
+from eventstore.checkpoints import Checkpoint, Checkpoints
+from eventstore.database import Database
+from eventstore.errors import (
+    CheckpointMoved,
+    CorruptLog,
+    DatabaseNotUsable,
+    EventRefused,
+    EventStoreError,
+    ForeignLog,
+    IdempotencyKeyReused,
+    LeaseLost,
+    OpeningNeeded,
+    QueueFull,
+    StoreUnavailable,
+    WrongExpectedVersion,
+)
+from eventstore.events import Append, Appended, CheckpointMove, Commit, Head, LogIdentity, NewEvent, RecordedEvent
+from eventstore.leases import Lease, Leases
+from eventstore.migrate import migrate
+from eventstore.reads import Reader
+from eventstore.snapshots import Snapshot, Snapshots
+from eventstore.store import EventStore, check_conversation_id
+
+__all__ = [
+    "Append",
+    "Appended",
+    "Checkpoint",
+    "CheckpointMove",
+    "CheckpointMoved",
+    "Checkpoints",
+    "Commit",
+    "CorruptLog",
+    "Database",
+    "DatabaseNotUsable",
+    "EventRefused",
+    "EventStore",
+    "EventStoreError",
+    "ForeignLog",
+    "Head",
+    "IdempotencyKeyReused",
+    "Lease",
+    "LeaseLost",
+    "Leases",
+    "LogIdentity",
+    "NewEvent",
+    "OpeningNeeded",
+    "QueueFull",
+    "Reader",
+    "RecordedEvent",
+    "Snapshot",
+    "Snapshots",
+    "StoreUnavailable",
+    "WrongExpectedVersion",
+    "check_conversation_id",
+    "migrate",
+]
