@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from eventstore.checkpoints import Checkpoint, Checkpoints
+from eventstore.conversation_id import check_conversation_id
 from eventstore.database import Database
 from eventstore.errors import (
     CheckpointMoved,
@@ -23,7 +24,7 @@ from eventstore.leases import Lease, Leases
 from eventstore.migrate import migrate
 from eventstore.reads import Reader
 from eventstore.snapshots import Snapshot, Snapshots
-from eventstore.store import EventStore, check_conversation_id
+from eventstore.store import EventStore
 
 __all__ = [
     "Append",

@@ -16,29 +16,32 @@ if TYPE_CHECKING:
 GET: Final = "SELECT position, log, chain, epoch FROM @schema@.checkpoint WHERE name = $1"
 # The chain of the commit that holds a position; $1 bigint
 CHAIN_AT: Final = """
-SELECT chain FROM @schema@.commit WHERE last_position >= $1 AND first_position <= $1 ORDER BY last_position LIMIT 1
+SELECT chain FROM @schema@.commit WHERE last_position >= $1 ORDER BY last_position LIMIT 1
 """
-# Moves a checkpoint, or makes it when the old position is 0. $1 text: name; $2, $3 bigint: old and new position;
+# Moves a checkpoint, or makes it when the old position is 0. It may be repeated: under one lease, nobody but the sender
+# of the first one can have moved it to where it is. $1 text: name; $2, $3 bigint: old and new position;
 # $4 text: name of the lease; $5 text: its owner; $6 bigint: its epoch
 MOVE: Final = """
 WITH held AS (
     SELECT epoch FROM @schema@.lease
     WHERE name = $4 AND owner = $5 AND epoch = $6 AND lease_until >= clock_timestamp() FOR SHARE
 ), target AS (
-    SELECT l.id AS log, coalesce((
-        SELECT chain FROM @schema@.commit
-        WHERE last_position >= $3 AND first_position <= $3 ORDER BY last_position LIMIT 1
-    ), '') AS chain, held.epoch FROM @schema@.log l, held
+    SELECT l.id AS log, CASE WHEN $3::bigint = 0 THEN '' ELSE (
+        SELECT chain FROM @schema@.commit WHERE last_position >= $3::bigint ORDER BY last_position LIMIT 1
+    ) END AS chain, held.epoch FROM @schema@.log l, held
 ), moved AS (
-    UPDATE @schema@.checkpoint c
-    SET position = $3, log = t.log, chain = t.chain, epoch = t.epoch, updated = clock_timestamp()
-    FROM target t WHERE c.name = $1 AND c.position = $2 RETURNING 1
-), made AS (
-    INSERT INTO @schema@.checkpoint (name, position, log, chain, epoch, updated)
-    SELECT $1, $3, t.log, t.chain, t.epoch, clock_timestamp() FROM target t WHERE $2 = 0
-    AND NOT EXISTS (SELECT 1 FROM @schema@.checkpoint WHERE name = $1) RETURNING 1
+    INSERT INTO @schema@.checkpoint AS c (name, position, log, chain, epoch, updated)
+    SELECT $1, $3::bigint, t.log, t.chain, t.epoch, clock_timestamp() FROM target t
+    WHERE t.chain IS NOT NULL
+    AND ($2::bigint = 0 OR EXISTS (SELECT 1 FROM @schema@.checkpoint WHERE name = $1))
+    ON CONFLICT (name) DO UPDATE
+    SET position = excluded.position, log = excluded.log, chain = excluded.chain, epoch = excluded.epoch,
+        updated = excluded.updated
+    WHERE c.position = $2::bigint OR (c.position = excluded.position AND c.epoch = excluded.epoch)
+    RETURNING 1
 )
-SELECT (SELECT count(*) FROM held) AS held, (SELECT count(*) FROM moved) + (SELECT count(*) FROM made) AS moved
+SELECT (SELECT count(*) FROM held) AS held, (SELECT count(*) FROM target WHERE chain IS NULL) AS beyond,
+    (SELECT count(*) FROM moved) AS moved
 """
 
 
@@ -91,10 +94,12 @@ class Checkpoints:
     async def move(self, name: str, old: int, new: int, lease: Lease, *, connection: Any = None) -> None:
         """Move a checkpoint from `old` to `new`, as the holder of a lease.
 
-        With a `connection`, which stays the caller's, it happens in the caller's transaction.
+        With a `connection`, which stays the caller's, it happens in the caller's transaction, at the end of which it
+        belongs: until the commit nobody can renew or take the lease.
 
         Raises:
             LeaseLost: the lease is not held any more.
+            ForeignLog: the log does not reach `new`.
             CheckpointMoved: the checkpoint is not at `old`.
         """
         arguments = (name, old, new, lease.name, lease.owner, lease.epoch)
@@ -104,5 +109,7 @@ class Checkpoints:
             row = await connection.fetchrow(self._read.sql(MOVE), *arguments)
         if not row["held"]:
             raise LeaseLost(lease.name, lease.epoch)
+        if row["beyond"]:
+            raise ForeignLog(name, f"it should move to position {new}, which this log does not reach")
         if not row["moved"]:
             raise CheckpointMoved(name, old)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from typing import TYPE_CHECKING, Any, Final, TypeVar
+from urllib.parse import urlsplit
 
 import asyncpg
 from msgspec import Struct
@@ -19,33 +19,43 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 OLDEST_POSTGRES: Final = 14
+MAX_NAME_BYTES: Final = 63  # Postgres cuts longer ones, so that two names could mean one schema but two locks
 
-# The connection or the server went away, is starting or stopping, has no room, or may not write (a standby).
+# Nothing but other data can help against these.
+DATA_FAULTS: Final = (
+    asyncpg.DataError,
+    asyncpg.IntegrityConstraintViolationError,
+    asyncpg.ProgramLimitExceededError,
+    ValueError,  # the driver could not encode it
+)
+# The connection or the server went away, has no room, may not write, lost a right, has a broken disk: any of it may be
+# mended while the service runs.
 _UNAVAILABLE: Final = (
     OSError,
     TimeoutError,
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.OperatorInterventionError,
-    asyncpg.InsufficientResourcesError,
-    asyncpg.ReadOnlySQLTransactionError,
-    asyncpg.TransactionRollbackError,
-    asyncpg.PostgresSystemError,
-    # Rights and names may be mended while the service runs.
-    asyncpg.InvalidAuthorizationSpecificationError,
-    asyncpg.InvalidCatalogNameError,
-    asyncpg.SyntaxOrAccessError,
+    asyncpg.PostgresError,
 )
 
 
 def is_unavailable(error: BaseException) -> bool:
     """Whether an error says that the database is away, so that the same call may succeed later."""
-    return isinstance(error, _UNAVAILABLE)
+    return isinstance(error, _UNAVAILABLE) and not isinstance(error, DATA_FAULTS)
+
+
+def was_rolled_back(error: BaseException) -> bool:
+    """Whether the server itself said that a statement failed, so that it certainly changed nothing.
+
+    An error that also ends the session proves nothing: it may follow the commit.
+    """
+    return isinstance(error, asyncpg.PostgresError) and getattr(error, "severity_en", None) == "ERROR"
 
 
 def reason_of(error: BaseException) -> str:
     """One line that says what happened; asyncio's and the driver's errors are often empty or long."""
+    if isinstance(error, TimeoutError) and not error.args:
+        return "no answer in time"
     text = str(error).strip().splitlines()
     return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
 
@@ -60,8 +70,14 @@ class Database(Struct, frozen=True):
     schema: str = "turnlog"
     patience: float = 5.0
 
+    def __post_init__(self) -> None:
+        fault = _fault_of_name(self.schema)
+        if fault:
+            raise DatabaseNotUsable(f"schema {self.schema!r} can't be used: {fault}")
+
     def __repr__(self) -> str:
-        return f"Database(schema={self.schema!r}, dsn='{re.sub(r':[^:@/]*@', ':***@', self.dsn)}')"
+        parts = urlsplit(self.dsn)
+        return f"Database(host={parts.hostname!r}, name={parts.path[1:]!r}, schema={self.schema!r})"
 
     @property
     def quoted_schema(self) -> str:
@@ -87,14 +103,17 @@ class Database(Struct, frozen=True):
             raise
         return connection
 
-    async def patiently(self, work: Callable[[], Awaitable[T]]) -> T:
+    async def patiently(self, work: Callable[[], Awaitable[T]], *, since: float | None = None) -> T:
         """Do `work`, which must be safe to repeat, until the database answers or the patience ends.
+
+        `since` is the time of the loop at which the patience began; now, if it is left out.
 
         Raises:
             StoreUnavailable: with the outcome "not_written", since `work` only reads or repeats itself safely.
         """
-        deadline = asyncio.get_running_loop().time() + self.patience
-        pause = 0.02
+        clock = asyncio.get_running_loop().time
+        deadline = (clock() if since is None else since) + self.patience
+        pause, reason = 0.02, ""
         while True:
             try:
                 async with asyncio.timeout_at(deadline):
@@ -102,21 +121,34 @@ class Database(Struct, frozen=True):
             except Exception as error:
                 if not is_unavailable(error):
                     raise
-                if asyncio.get_running_loop().time() + pause >= deadline:
-                    raise StoreUnavailable(reason_of(error)) from error
+                reason = reason if reason and isinstance(error, TimeoutError) else reason_of(error)
+                if clock() + pause >= deadline:
+                    raise StoreUnavailable(reason) from error
             await asyncio.sleep(pause)  # nothing tells when a server is back: ask again, ever more slowly
             pause = min(2 * pause, 0.5)
+
+
+def _fault_of_name(schema: str) -> str | None:
+    if not 1 <= len(schema.encode(errors="replace")) <= MAX_NAME_BYTES:
+        return f"a name has 1 to {MAX_NAME_BYTES} bytes of UTF-8"
+    if "\0" in schema or not schema.isprintable():
+        return "it holds characters that can't be printed"
+    if "$$" in schema or "$n$" in schema:
+        return "$$ and $n$ end the texts that it is put into"
+    return None
 
 
 async def prepare_session(connection: Any) -> None:
     """Settings that our statements rely on.
 
     A plan made while a table was still small must not scan it when it has grown, so index scans are preferred always.
+    Where there is none, up to Postgres 17 the plan's cost is so high that it would be compiled, which takes longer than
+    to run it.
     """
     await connection.execute(
         "SELECT set_config('synchronous_commit', 'on', false)"
         " WHERE current_setting('synchronous_commit') IN ('off', 'local', 'remote_write');"
-        "SET default_transaction_isolation = 'read committed'; SET enable_seqscan = off"
+        "SET default_transaction_isolation = 'read committed'; SET enable_seqscan = off; SET jit = off"
     )
 
 

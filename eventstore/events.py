@@ -46,7 +46,11 @@ class Head(Struct, frozen=True):
 
 
 class CheckpointMove(Struct, frozen=True):
-    """A checkpoint that must be at `old` and is moved to `new` together with an append."""
+    """A checkpoint that must be at `old` and is moved to `new` together with an append, or is made when `old` is 0.
+
+    It counts something of the caller's own, such as the rows that an importer has read, and not positions of the log:
+    read it with `Checkpoints.get`.
+    """
 
     name: str
     old: int
@@ -56,9 +60,10 @@ class CheckpointMove(Struct, frozen=True):
 class Append(Struct, frozen=True, kw_only=True):
     """A request to append, all or nothing.
 
-    With `replaces`, the first event begins a new generation. `opening` is put in front only if the generation is empty
-    at that moment; None refuses to meet an empty generation (:class:`~eventstore.errors.OpeningNeeded`), which spares
-    the work of making opening events for a conversation that surely has some.
+    With `replaces`, the first event begins a new generation, and there is no `opening`. Otherwise `opening` is put in
+    front only if the generation is empty at that moment; None refuses to meet an empty generation
+    (:class:`~eventstore.errors.OpeningNeeded`), which spares the work of making opening events for a conversation that
+    surely has some.
     """
 
     conversation: str  #: 1 to 1,024 bytes of UTF-8, without U+0000

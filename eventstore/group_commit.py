@@ -12,13 +12,14 @@ from uuid import UUID
 import asyncpg
 from msgspec import Struct
 
-from eventstore.database import is_unavailable, reason_of
+from eventstore.database import DATA_FAULTS, is_unavailable, reason_of, was_rolled_back
 from eventstore.errors import (
     CheckpointMoved,
     EventRefused,
     EventStoreError,
     IdempotencyKeyReused,
     OpeningNeeded,
+    Outcome,
     QueueFull,
     StoreUnavailable,
     WrongExpectedVersion,
@@ -26,7 +27,7 @@ from eventstore.errors import (
 from eventstore.events import Append, Appended
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
 
     from eventstore.database import Connection, Database
 
@@ -36,20 +37,14 @@ MAX_EVENTS: Final = 500
 MAX_BYTES: Final = 1_000_000
 MAX_WAITING: Final = 20_000
 MAX_WAITING_BYTES: Final = 64_000_000
+MAX_VERSION: Final = 2**63 - 1
+_OVERHEAD: Final = 100  # bytes of an event, or of a request, beside the bodies; about
 
 _APPEND: Final = (
     "SELECT results, last_position FROM @schema@.append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11,"
-    " $12, $13, $14, $15, $16, $17, $18, $19, $20)"
+    " $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)"
 )
-
-
-# The data of some request is at fault.
-_DATA_FAULTS: Final = (
-    asyncpg.DataError,
-    asyncpg.IntegrityConstraintViolationError,
-    asyncpg.ProgramLimitExceededError,
-    ValueError,  # the driver could not encode it
-)
+_MAKE_PARTITIONS: Final = "SELECT @schema@.make_partitions($1)"
 
 
 class _Pending(Struct):
@@ -64,6 +59,10 @@ class GroupCommit:
 
     There is no delay to gather requests: what arrives during a call makes the next one. A caller that goes away does
     not cancel what it handed in.
+
+    The same call is sent with the same id until it is answered, and the log executes it once however often and however
+    late it arrives. A request that could not be sent within the database's patience is given up, and so is a call that
+    is not answered in it.
     """
 
     def __init__(self, database: Database, *, node: str, origin: Origin = "api") -> None:
@@ -74,33 +73,41 @@ class GroupCommit:
         self._waiting_bytes = 0
         self._arrival = asyncio.Event()
         self._connection: Connection | None = None
-        self._last_failure = ""
         self._task: asyncio.Task[None] | None = None
-        self.head = 0  #: the last position of the last call, 0 before the first
+        self._closing = False
+        self.head = 0  #: the last position that a call told, 0 before the first
 
     def start(self) -> None:
         """Begin to work, in a task of the running loop."""
         self._task = asyncio.get_running_loop().create_task(self._run(), name="group commit")
 
     async def close(self) -> None:
-        """Stop. Requests that wait are refused with the outcome "not_written"."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-        self._fail(self._waiting, StoreUnavailable("the service stops"))
-        self._waiting.clear()
-        if self._connection is not None:
-            await self._connection.close()
+        """Take nothing more, finish what was handed in, which the patience bounds, and stop."""
+        self._closing = True
+        self._arrival.set()
+        try:
+            if self._task is not None:
+                await self._task
+        finally:
+            self._drop_connection()
 
     def append(self, request: Append) -> asyncio.Future[Appended]:
         """Queue a request; the future gives its result or raises what :mod:`eventstore.errors` names.
 
         Raises:
+            ValueError: the request is larger than all that may wait.
             QueueFull: too much waits already.
+            StoreUnavailable: closed.
         """
-        size = sum([len(event.body) for event in request.events]) + 200
-        if len(self._waiting) >= MAX_WAITING or self._waiting_bytes + size > max(MAX_WAITING_BYTES, size + 1):
+        size = _size(request)
+        if size > MAX_WAITING_BYTES:
+            raise ValueError(f"{size} bytes are too many for one append: it may have {MAX_WAITING_BYTES}")
+        if self._waiting_bytes + size > MAX_WAITING_BYTES or len(self._waiting) >= MAX_WAITING:
             raise QueueFull(f"{len(self._waiting)} writes of {self._waiting_bytes} bytes wait already")
+        if self._closing:
+            raise StoreUnavailable("the service stops")
+        if self._task is not None and self._task.done():
+            self.start()  # a fault of ours ended it, which the loop has reported; one request must not stop all others
         loop = asyncio.get_running_loop()
         pending = _Pending(request, loop.create_future(), size, loop.time())
         self._waiting.append(pending)
@@ -109,7 +116,7 @@ class GroupCommit:
         return pending.answer
 
     async def _run(self) -> None:
-        while True:
+        while not self._closing or self._waiting:
             await self._arrival.wait()
             self._arrival.clear()
             while self._waiting:
@@ -118,88 +125,112 @@ class GroupCommit:
     def _next_batch(self) -> list[_Pending]:
         batch: list[_Pending] = []
         events = size = 0
+        overdue = asyncio.get_running_loop().time() - self._database.patience
         while self._waiting:
             pending = self._waiting[0]
+            if pending.since < overdue:
+                _fail([self._take()], "it waited too long behind other writes", "not_written")
+                continue
             events += _event_count(pending.request)
             size += pending.size
             if batch and (events > MAX_EVENTS or size > MAX_BYTES):
                 break
-            batch.append(self._waiting.popleft())
-            self._waiting_bytes -= pending.size
+            batch.append(self._take())
         return batch
 
+    def _take(self) -> _Pending:
+        pending = self._waiting.popleft()
+        self._waiting_bytes -= pending.size
+        return pending
+
     async def _commit(self, batch: list[_Pending]) -> None:
+        if not batch:
+            return
         try:
             results = await self._call(batch)
         except StoreUnavailable as error:
-            self._fail(batch, error)
-        except _DATA_FAULTS as error:
+            _fail(batch, error.reason, error.outcome)
+        except DATA_FAULTS as error:
             await self._isolate(batch, error)
-        except asyncio.CancelledError:
-            self._fail(batch, StoreUnavailable("the service stops", "unknown"))
-            raise
         else:
             for pending, result in zip(batch, results, strict=True):
                 _resolve(pending, result)
+        finally:
+            _fail(batch, "the service stops", "unknown")
 
     async def _isolate(self, batch: list[_Pending], error: Exception) -> None:
         """Commit the halves on their own until the request with the bad data stands alone."""
-        if len(batch) == 1:
+        if len(batch) > 1:
+            middle = len(batch) // 2
+            await self._commit(batch[:middle])
+            await self._commit(batch[middle:])
+        elif not batch[0].answer.done():
             refusal = EventRefused(batch[0].request.conversation, reason_of(error))
             refusal.__cause__ = error
-            self._fail(batch, refusal)
-            return
-        middle = len(batch) // 2
-        await self._commit(batch[:middle])
-        await self._commit(batch[middle:])
+            batch[0].answer.set_exception(refusal)
 
     async def _call(self, batch: list[_Pending]) -> list[tuple[int, int, int, int]]:
         """The same call with the same id, until it is answered or its time is over."""
-        arguments = (_new_batch_id(), self._node, self._origin, *_columns([pending.request for pending in batch]))
-        deadline = batch[0].since + self._database.patience
-        sent, pause = False, 0.01
+        columns = _columns([pending.request for pending in batch])
+        arguments = (_new_batch_id(), self._node, self._origin, *columns)
+        room = sum([_event_count(pending.request) for pending in batch])
+        clock = asyncio.get_running_loop().time
+        # One that waited long behind others gets time for an answer, or a slow database would be cut off ever again.
+        deadline = max(batch[0].since + self._database.patience, clock() + self._database.patience / 2)
+        lost = False  # whether some sending may have been executed, or may be yet
+        pause, reason = 0.01, ""
         while True:
             try:
                 async with asyncio.timeout_at(deadline):
-                    if self._connection is None or self._connection.is_closed():
-                        self._connection = await self._database.connect()
-                    sent = True
-                    row = await self._connection.fetchrow(self._statement, *arguments)
-                return self._results(row)
-            except _DATA_FAULTS as error:
-                if not _has_no_partition(error):
-                    raise
-                await self._make_partitions()
-                continue
+                    connection = await self._connected()
+                    return self._results(await self._send(connection, (*arguments, lost), room))
             except Exception as error:
                 if not is_unavailable(error):
                     raise
-                self._give_up_connection(error)
-            if asyncio.get_running_loop().time() + pause >= deadline:
-                raise StoreUnavailable(self._last_failure, "unknown" if sent else "not_written")
+                sent = self._connection is not None
+                lost = lost or (sent and not was_rolled_back(error))
+                reason = reason if reason and isinstance(error, TimeoutError) else reason_of(error)
+                self._drop_connection()
+            if clock() + pause >= deadline:
+                raise StoreUnavailable(reason, "unknown" if lost else "not_written")
             await asyncio.sleep(pause)  # nothing tells when a server is back: ask again, ever more slowly
             pause = min(2 * pause, 0.5)
 
-    async def _make_partitions(self) -> None:
-        assert self._connection is not None
-        await self._connection.execute(self._database.sql("SELECT @schema@.make_partitions()"))
+    async def _connected(self) -> Connection:
+        if self._connection is None or self._connection.is_closed():
+            self._drop_connection()
+            self._connection = await self._database.connect()
+        return self._connection
 
-    def _results(self, row: asyncpg.Record | None) -> list[tuple[int, int, int, int]]:
-        assert row is not None  # a function with OUT parameters always gives one row
-        numbers, self.head = row
+    async def _send(self, connection: Connection, arguments: tuple[Any, ...], room: int) -> asyncpg.Record:
+        while True:
+            try:
+                row = await connection.fetchrow(self._statement, *arguments)
+            except asyncpg.CheckViolationError as error:
+                if error.constraint_name is not None:
+                    raise
+                # There is no partition for the positions; maintenance is late.
+                await connection.execute(self._database.sql(_MAKE_PARTITIONS), room)
+            else:
+                assert row is not None  # a function with OUT parameters always gives one row
+                return row
+
+    def _results(self, row: asyncpg.Record) -> list[tuple[int, int, int, int]]:
+        numbers, head = row
+        self.head = max(self.head, head)
         return list(zip(numbers[::4], numbers[1::4], numbers[2::4], numbers[3::4], strict=True))
 
-    def _give_up_connection(self, error: Exception) -> None:
-        self._last_failure = reason_of(error)
+    def _drop_connection(self) -> None:
         if self._connection is not None:
             self._connection.terminate()
             self._connection = None
 
-    @staticmethod
-    def _fail(batch: Sequence[_Pending] | deque[_Pending], error: EventStoreError) -> None:
-        for pending in batch:
-            if not pending.answer.done():
-                pending.answer.set_exception(error)
+
+def _fail(batch: Iterable[_Pending], reason: str, outcome: Outcome) -> None:
+    """Give every request of the batch that has no answer yet an error of its own."""
+    for pending in batch:
+        if not pending.answer.done():
+            pending.answer.set_exception(StoreUnavailable(reason, outcome))
 
 
 def _resolve(pending: _Pending, result: tuple[int, int, int, int]) -> None:
@@ -225,6 +256,10 @@ def _refusal(request: Append, status: int, version: int) -> EventStoreError:
     return CheckpointMoved(request.checkpoint.name, request.checkpoint.old)
 
 
+def _size(request: Append) -> int:
+    return sum([len(event.body) + _OVERHEAD for event in (*(request.opening or ()), *request.events)]) + _OVERHEAD
+
+
 def _event_count(request: Append) -> int:
     return len(request.events) + len(request.opening or ())
 
@@ -239,7 +274,7 @@ def _columns(requests: list[Append]) -> tuple[Any, ...]:
     return (
         list(index),
         conversation,
-        [request.expected for request in requests],
+        [request.expected and min(request.expected, MAX_VERSION) for request in requests],
         [request.key for request in requests],
         [request.fingerprint for request in requests],
         [-1 if request.opening is None else len(request.opening) for request in requests],
@@ -261,7 +296,3 @@ def _new_batch_id() -> UUID:
     """A UUID of version 7: later ones are greater, which keeps their index dense."""
     number = (time.time_ns() // 1_000_000 << 80) | int.from_bytes(os.urandom(10), "big")
     return UUID(int=number & ~(0xF << 76) & ~(0x3 << 62) | (0x7 << 76) | (0x2 << 62))
-
-
-def _has_no_partition(error: Exception) -> bool:
-    return isinstance(error, asyncpg.CheckViolationError) and error.constraint_name is None

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import asyncpg
 
+from eventstore.conversation_id import check_conversation_id
 from eventstore.database import prepare_session
-from eventstore.errors import CorruptLog
+from eventstore.errors import CorruptLog, StoreUnavailable
 from eventstore.events import Commit, Head, LogIdentity, RecordedEvent
 
 if TYPE_CHECKING:
@@ -36,16 +37,33 @@ WHERE e.position >= $1 AND e.position <= $2 ORDER BY e.position
 # $1, $2 bigint: first and last position
 COMMITS: Final = """
 SELECT first_position, last_position, "time", chain FROM @schema@.commit
-WHERE last_position >= $1 AND first_position <= $2 ORDER BY last_position
+WHERE last_position >= $1 AND last_position <= coalesce(
+    (SELECT last_position FROM @schema@.commit WHERE last_position >= $2 ORDER BY last_position LIMIT 1), $2
+) ORDER BY last_position
 """
 LAST_POSITION: Final = "SELECT last_position FROM @schema@.commit ORDER BY last_position DESC LIMIT 1"
 # $1 timestamptz
 POSITION_AT: Final = """
 SELECT last_position FROM @schema@.commit WHERE "time" <= $1 ORDER BY "time" DESC, last_position DESC LIMIT 1
 """
-# $1 bigint: number of the conversation; $2 bigint: position
+# Halves the span of versions until one is left: positions grow with versions, but no index leads from a conversation
+# and a position to a version. $1 bigint: number of the conversation; $2 bigint: position
 VERSION_AT: Final = """
-SELECT version FROM @schema@.event WHERE conversation = $1 AND position <= $2 ORDER BY version DESC LIMIT 1
+WITH RECURSIVE span (low, low_position, high, high_position) AS (
+    SELECT 0::bigint, first_position, version, last_position FROM @schema@.conversation
+    WHERE no = $1 AND first_position <= $2
+    UNION ALL
+    SELECT CASE WHEN e.position <= $2 THEN e.version ELSE s.low END,
+        CASE WHEN e.position <= $2 THEN e.position ELSE s.low_position END,
+        CASE WHEN e.position <= $2 THEN s.high ELSE e.version - 1 END,
+        CASE WHEN e.position <= $2 THEN s.high_position ELSE e.position END
+    FROM span s CROSS JOIN LATERAL (
+        SELECT version, position FROM @schema@.event
+        WHERE conversation = $1 AND version = (s.low + s.high + 1) / 2
+        AND position >= s.low_position AND position <= s.high_position
+    ) e WHERE s.low < s.high
+)
+SELECT low FROM span WHERE low = high
 """
 # $1 bigint: number of the conversation; $2 bigint: version
 GENERATION_AT: Final = """
@@ -60,6 +78,28 @@ async def _keep_session(_connection: Any) -> None:
     """Our sessions hold no state between two uses, so nothing is reset, which would cost a round trip."""
 
 
+async def _fetch(connection: Any, statement: str, arguments: tuple[Any, ...]) -> list[asyncpg.Record]:
+    try:
+        rows: list[asyncpg.Record] = await connection.fetch(statement, *arguments)
+    except asyncio.CancelledError:
+        connection.terminate()  # to give it back would wait for an answer that may never come
+        raise
+    return rows
+
+
+def _resolve(futures: list[asyncio.Future[Head | None]], head: Head | None) -> None:
+    for future in futures:
+        if not future.done():  # its asker may have gone away
+            future.set_result(head)
+
+
+def _refuse(asked: dict[str, list[asyncio.Future[Head | None]]], reason: str) -> None:
+    for futures in asked.values():
+        for future in futures:
+            if not future.done():
+                future.set_exception(StoreUnavailable(reason))
+
+
 class Reader:
     """Reads of one process over a few connections. Every read is repeated until the database's patience ends.
 
@@ -70,8 +110,10 @@ class Reader:
         self._database = database
         self._connections = connections
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
-        self._asked: dict[str, asyncio.Future[Head | None]] = {}
+        self._asked: dict[str, list[asyncio.Future[Head | None]]] = {}
+        self._asked_since = 0.0
         self._asking: asyncio.Task[None] | None = None
+        self._closed = False
 
     async def open(self) -> None:
         """Make the pool; it connects when it is used first."""
@@ -86,22 +128,28 @@ class Reader:
         )
 
     async def close(self) -> None:
-        """Close the pool at once; reads under way fail."""
+        """Close the pool at once; reads under way fail with StoreUnavailable."""
+        self._closed = True
         if self._asking is not None:
             self._asking.cancel()
+            await asyncio.wait([self._asking])
         if self._pool is not None:
             self._pool.terminate()
 
-    async def fetch(self, statement: str, *arguments: Any) -> list[asyncpg.Record]:
-        """The rows of a statement that only reads; ``@schema@`` stands for the schema."""
+    async def fetch(self, statement: str, *arguments: Any, since: float | None = None) -> list[asyncpg.Record]:
+        """The rows of a statement that is safe to repeat; ``@schema@`` stands for the schema.
+
+        `since` is the time of the loop at which the patience began; now, if it is left out.
+        """
 
         async def work() -> list[asyncpg.Record]:
-            assert self._pool is not None
+            if self._pool is None or self._closed:
+                raise StoreUnavailable("the service stops")
             async with self._pool.acquire() as connection:
-                return await connection.fetch(statement, *arguments)
+                return await _fetch(connection, statement, arguments)
 
         statement = self._database.sql(statement)
-        return await self._database.patiently(work)
+        return await self._database.patiently(work, since=since)
 
     def sql(self, statement: str) -> str:
         """A statement with the schema's name in place of ``@schema@``."""
@@ -116,13 +164,19 @@ class Reader:
         """Where a conversation is now; None when the log has no event of it.
 
         Questions that come while another one is under way are asked together.
+
+        Raises:
+            ValueError: no conversation can have this id.
         """
-        future = self._asked.get(conversation)
-        if future is None:
-            future = self._asked[conversation] = asyncio.get_running_loop().create_future()
-            if self._asking is None:
-                self._asking = asyncio.get_running_loop().create_task(self._ask())
-        return await asyncio.shield(future)
+        check_conversation_id(conversation)
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Head | None] = loop.create_future()
+        if not self._asked:
+            self._asked_since = loop.time()
+        self._asked.setdefault(conversation, []).append(future)
+        if self._asking is None:
+            self._asking = loop.create_task(self._ask(), name="heads of conversations")
+        return await future
 
     async def _ask(self) -> None:
         try:
@@ -131,31 +185,34 @@ class Reader:
                 await self._answer(asked)
         finally:
             self._asking = None
+            _refuse(self._asked, "the service stops")
+            self._asked = {}
 
-    async def _answer(self, asked: dict[str, asyncio.Future[Head | None]]) -> None:
+    async def _answer(self, asked: dict[str, list[asyncio.Future[Head | None]]]) -> None:
         try:
-            rows = await self.fetch(HEADS, list(asked))
-        except BaseException as error:
-            for future in asked.values():
-                future.set_exception(error)
-                future.exception()  # whoever asked may be gone by now
-            if not isinstance(error, Exception):
-                raise
-            return
-        heads = {row[0]: Head(*row[1:]) for row in rows}
-        for conversation, future in asked.items():
-            future.set_result(heads.get(conversation))
+            rows = await self.fetch(HEADS, list(asked), since=self._asked_since)
+        except StoreUnavailable as error:
+            _refuse(asked, error.reason)
+        else:
+            heads = {row[0]: Head(*row[1:]) for row in rows}
+            for conversation, futures in asked.items():
+                _resolve(futures, heads.get(conversation))
+        finally:
+            _refuse(asked, "the service stops")
 
     async def conversation(
         self, conversation: str, head: Head, after: int, upto: int, *, from_position: int = 1
     ) -> list[RecordedEvent]:
-        """Events of a conversation with versions in (`after`, `upto`], in order.
+        """Events of a conversation with versions in (`after`, `upto`], in order; `upto` is at most the head's version.
 
-        `from_position` is a position that is known to lie at or before the first of them.
+        `from_position` is a position that is known to lie at or before the first of them, which spares a look into
+        older partitions.
 
         Raises:
             CorruptLog: a version is missing.
         """
+        if after + 1 >= head.generation_version:
+            from_position = max(from_position, head.generation_position)
         rows = await self.fetch(CONVERSATION, head.number, after, upto, from_position, head.last_position)
         if len(rows) != max(0, upto - after):
             raise CorruptLog(

@@ -50,6 +50,11 @@ class Snapshots:
         return Snapshot(*rows[0]) if rows else None
 
     async def keep(self, fold: str, states: list[tuple[str, int, str]]) -> int:
-        """Store states, given as (conversation, version, state); returns how many were new."""
+        """Store states, given as (conversation, version, state); returns how many were new.
+
+        A state of a version that the log does not have is left out.
+        """
+        if not states:
+            return 0
         conversations, versions, texts = (list(column) for column in zip(*states, strict=True))
         return len(await self._read.fetch(KEEP, conversations, fold, versions, texts))

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import secrets
 import socket
+from math import isfinite
 from typing import TYPE_CHECKING, Final
 
 from eventstore.checkpoints import Checkpoints
+from eventstore.conversation_id import check_conversation_id, utf8_size
 from eventstore.group_commit import GroupCommit, Origin
 from eventstore.leases import Leases
 from eventstore.reads import Reader
@@ -17,10 +19,10 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from eventstore.database import Database
-    from eventstore.events import Append, Appended
+    from eventstore.events import Append, Appended, NewEvent
 
-MAX_CONVERSATION_BYTES: Final = 1024
 MAX_KEY_BYTES: Final = 255
+MAX_SCHEMA_VERSION: Final = 32767
 
 
 class EventStore:
@@ -57,12 +59,11 @@ class EventStore:
         Cancelling the caller does not take the request back.
 
         Raises:
-            ValueError: what Postgres can't hold: a wrong conversation id, key, actor or type.
+            ValueError: what Postgres can't hold: a wrong conversation id, key, actor, type, body or timestamp.
             WrongExpectedVersion, IdempotencyKeyReused, OpeningNeeded, CheckpointMoved: nothing was written.
             EventRefused: nothing was written.
             StoreUnavailable: its `outcome` says what is known.
         """
-        check_conversation_id(request.conversation)
         _check(request)
         return await self._commit.append(request)
 
@@ -72,27 +73,47 @@ class EventStore:
         return self._commit.head
 
 
-def check_conversation_id(conversation: str) -> None:
-    """Raise ValueError unless the id is 1 to 1,024 bytes of UTF-8 without U+0000."""
-    size = _utf8_size("conversation id", conversation)
-    if not 1 <= size <= MAX_CONVERSATION_BYTES:
-        raise ValueError(f"a conversation id has 1 to {MAX_CONVERSATION_BYTES} bytes of UTF-8, not {size}")
-
-
 def _check(request: Append) -> None:
+    check_conversation_id(request.conversation)
     if not request.events:
         raise ValueError("an append needs at least one event")
-    if request.key is not None and not 1 <= _utf8_size("idempotency key", request.key) <= MAX_KEY_BYTES:
+    if request.replaces and request.opening != ():
+        raise ValueError("an append that replaces has no opening events, its own first event begins the generation")
+    if request.expected is not None and request.expected < -1:
+        raise ValueError(f"an expected version is -1 or greater, not {request.expected}")
+    if request.key is not None:
+        _check_key(request.key, request.fingerprint)
+    if request.actor is not None:
+        utf8_size("actor", request.actor)
+    if request.request_id is not None:
+        utf8_size("request id", request.request_id)
+    if request.checkpoint is not None:
+        utf8_size("checkpoint", request.checkpoint.name)
+    for event in request.opening or ():
+        _check_event(event)
+    for event in request.events:
+        _check_event(event)
+
+
+def _check_key(key: str, fingerprint: bytes | None) -> None:
+    if not 1 <= utf8_size("idempotency key", key) <= MAX_KEY_BYTES:
         raise ValueError(f"an idempotency key has 1 to {MAX_KEY_BYTES} bytes of UTF-8")
-    for name, text in (("actor", request.actor), ("request id", request.request_id)):
-        if text is not None:
-            _utf8_size(name, text)
+    if fingerprint is None:
+        raise ValueError("an idempotency key needs the fingerprint of its request")
 
 
-def _utf8_size(name: str, text: str) -> int:
-    if "\0" in text:
-        raise ValueError(f"{name} {text[:80]!r} contains U+0000")
+def _check_event(event: NewEvent) -> None:
+    utf8_size("event type", event.type)
+    if not event.body.isascii() or "\0" in event.body:
+        raise ValueError(f"the body of an event of type {event.type!r} is not JSON in ASCII")
+    if not 1 <= event.schema_version <= MAX_SCHEMA_VERSION:
+        raise ValueError(f"a schema version is 1 to {MAX_SCHEMA_VERSION}, not {event.schema_version}")
+    if not _is_finite(event.timestamp):
+        raise ValueError(f"an event of type {event.type!r} has a timestamp that no double holds")
+
+
+def _is_finite(number: float) -> bool:
     try:
-        return len(text.encode())
-    except UnicodeEncodeError as error:
-        raise ValueError(f"{name} {text[:80]!r} is not valid Unicode: {error.reason}") from error
+        return isfinite(number)
+    except OverflowError:  # an integer beyond every double
+        return False

@@ -59,6 +59,16 @@ CREATE TABLE @schema@.commit (
 );
 CREATE INDEX commit_time ON @schema@.commit ("time", last_position);
 
+-- What a call that was sent again was answered when it appended nothing. Its first sending, which a backend may begin
+-- only after that answer was given, is answered the same instead of being decided anew.
+CREATE TABLE @schema@.refusal (
+    batch uuid PRIMARY KEY,
+    results bigint[] NOT NULL,
+    last_position bigint NOT NULL,
+    created timestamptz NOT NULL
+);
+CREATE INDEX refusal_created ON @schema@.refusal (created);
+
 -- A write that was accepted under a key, and what it reached.
 CREATE TABLE @schema@.idempotency_key (
     conversation text COLLATE "C" NOT NULL,  -- conversation.id
@@ -117,30 +127,31 @@ CREATE TRIGGER only_grows BEFORE UPDATE OR DELETE OR TRUNCATE ON @schema@.event
 CREATE TRIGGER only_grows BEFORE UPDATE OR DELETE OR TRUNCATE ON @schema@.commit
     FOR EACH STATEMENT EXECUTE FUNCTION @schema@.refuse_change();
 
--- Makes partitions until a whole one lies ahead of the head; returns how many it made. Never runs under the
--- append lock. A new table is attached, which stops neither readers nor writers; PARTITION OF would wait for both.
-CREATE FUNCTION @schema@.make_partitions() RETURNS int LANGUAGE plpgsql AS $$
+-- Makes partitions until a whole one lies ahead of the head and the room; returns how many it made. Never runs under
+-- the append lock. A new table is attached, which stops neither readers nor writers; PARTITION OF would wait for both.
+CREATE FUNCTION @schema@.make_partitions(room bigint DEFAULT 0) RETURNS int LANGUAGE plpgsql AS $$
 DECLARE
+    home text := $n$@schema@$n$;
     size bigint := (SELECT partition_size FROM @schema@.log);
-    head bigint;
+    needed bigint;
     number bigint;
     name text;
     made int := 0;
 BEGIN
-    PERFORM pg_advisory_xact_lock(hashtextextended('partition ' || $n$@schema@$n$, 0));
-    head := coalesce((SELECT max(c.last_position) FROM @schema@.commit c), 0);
+    PERFORM pg_advisory_xact_lock(hashtextextended('partition ' || home, 0));
+    needed := room + coalesce((SELECT max(c.last_position) FROM @schema@.commit c), 0);
     number := coalesce((SELECT max(substring(child.relname FROM '\d+$')::bigint) FROM pg_inherits i
         JOIN pg_class child ON child.oid = i.inhrelid WHERE i.inhparent = $n$@schema@.event$n$::regclass), -1);
-    WHILE (number - 1) * size < head LOOP
+    WHILE (number - 1) * size < needed LOOP
         number := number + 1;
         name := format('event_%s', number);
-        EXECUTE format('CREATE TABLE @schema@.%I (LIKE @schema@.event INCLUDING DEFAULTS, PRIMARY KEY (position), '
-            'CONSTRAINT %I UNIQUE (conversation, version)) '
-            'WITH (autovacuum_vacuum_insert_scale_factor = 0.05)', name, name || '_version_unique');
-        EXECUTE format('CREATE TRIGGER only_grows BEFORE UPDATE OR DELETE OR TRUNCATE ON @schema@.%I '
-            'FOR EACH STATEMENT EXECUTE FUNCTION @schema@.refuse_change()', name);
-        EXECUTE format('ALTER TABLE @schema@.event ATTACH PARTITION @schema@.%I FOR VALUES FROM (%s) TO (%s)',
-            name, number * size + 1, (number + 1) * size + 1);
+        EXECUTE format('CREATE TABLE %1$s.%2$I (LIKE %1$s.event INCLUDING DEFAULTS, PRIMARY KEY (position), '
+            'CONSTRAINT %3$I UNIQUE (conversation, version)) '
+            'WITH (autovacuum_vacuum_insert_scale_factor = 0.05)', home, name, name || '_version_unique');
+        EXECUTE format('CREATE TRIGGER only_grows BEFORE UPDATE OR DELETE OR TRUNCATE ON %1$s.%2$I '
+            'FOR EACH STATEMENT EXECUTE FUNCTION %1$s.refuse_change()', home, name);
+        EXECUTE format('ALTER TABLE %1$s.event ATTACH PARTITION %1$s.%2$I FOR VALUES FROM (%3$s) TO (%4$s)',
+            home, name, number * size + 1, (number + 1) * size + 1);
         made := made + 1;
     END LOOP;
     RETURN made;

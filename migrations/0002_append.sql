@@ -16,6 +16,9 @@ $$;
 -- results holds four numbers for each request: status, base (version before), version (after), generation.
 -- Status: 0 appended, 1 repeated (base and version are those of the first time), 2 wrong expected version,
 -- 3 key used by another request, 4 an opening is needed, 5 checkpoint moved meanwhile. From 2 on, version is the present one.
+--
+-- A checkpoint that an append moves counts something of the caller's own, such as the rows that an importer has read; it
+-- is made when it is moved from 0.
 CREATE FUNCTION @schema@.append(
     p_batch uuid,                 -- of the call, the same when it is sent again: then the first answer is given
     p_node text,
@@ -37,10 +40,12 @@ CREATE FUNCTION @schema@.append(
     e_body text[],
     e_actor text[],
     e_request_id text[],
+    p_again boolean,              -- whether an earlier sending of the call may be executed yet
     OUT results bigint[],
     OUT last_position bigint
 ) LANGUAGE plpgsql VOLATILE
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET plan_cache_mode = force_generic_plan
+SET jit = off
 AS $$
 DECLARE
     head bigint;
@@ -67,14 +72,18 @@ DECLARE
     tail bigint;
     repeated @schema@.idempotency_key;
 BEGIN
-    IF current_setting('transaction_isolation') <> 'read committed' OR current_setting('synchronous_commit') = 'off' THEN
-        RAISE EXCEPTION 'append needs READ COMMITTED and synchronous_commit, not % and %',
-            current_setting('transaction_isolation'), current_setting('synchronous_commit')
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        RAISE EXCEPTION 'append needs READ COMMITTED, not %', current_setting('transaction_isolation')
             USING ERRCODE = 'object_not_in_prerequisite_state';
+    END IF;
+    -- For this transaction, whatever the session says: behind a pooler its settings may be somebody else's.
+    IF current_setting('synchronous_commit') NOT IN ('on', 'remote_apply') THEN
+        PERFORM set_config('synchronous_commit', 'on', true);
     END IF;
     PERFORM pg_advisory_xact_lock(hashtextextended('append ' || $n$@schema@$n$, 0));
     -- Also on the first try: a backend may begin this call only after its client gave it up and sent it again.
-    SELECT m.results, m.last_position INTO results, last_position FROM @schema@.commit m WHERE m.batch = p_batch;
+    SELECT m.results, m.last_position INTO results, last_position FROM @schema@.commit m WHERE m.batch = p_batch
+        UNION ALL SELECT f.results, f.last_position FROM @schema@.refusal f WHERE f.batch = p_batch;
     IF FOUND THEN RETURN; END IF;
 
     SELECT m.last_position, m.chain, greatest(clock_timestamp(), m."time" + interval '1 microsecond')
@@ -116,8 +125,10 @@ BEGIN
             status := 4;
         END IF;
         IF status = 0 AND r_checkpoint[i] IS NOT NULL THEN
-            UPDATE @schema@.checkpoint SET position = r_new[i], updated = time_now
-                WHERE name = r_checkpoint[i] AND checkpoint.position = r_old[i];
+            INSERT INTO @schema@.checkpoint AS k (name, position, log, chain, epoch, updated)
+                SELECT r_checkpoint[i], r_new[i], l.id, '', 0, time_now FROM @schema@.log l
+                WHERE r_old[i] = 0 OR EXISTS (SELECT 1 FROM @schema@.checkpoint o WHERE o.name = r_checkpoint[i])
+                ON CONFLICT (name) DO UPDATE SET position = r_new[i], updated = time_now WHERE k.position = r_old[i];
             IF NOT FOUND THEN status := 5; END IF;
         END IF;
         IF status > 0 THEN
@@ -164,7 +175,12 @@ BEGIN
         before := before + r_events[i];
     END LOOP;
     last_position := tail;
-    IF tail = head THEN RETURN; END IF;
+    IF tail = head THEN
+        IF p_again THEN
+            INSERT INTO @schema@.refusal VALUES (p_batch, results, tail, time_now);
+        END IF;
+        RETURN;
+    END IF;
 
     INSERT INTO @schema@.conversation
         (no, id, version, generation, generation_version, generation_position, first_position, last_position, salt)

@@ -1,0 +1,8 @@
+"""Read models folded from the log: trackers, and what the runner keeps up to date beside the traffic."""
+
+from __future__ import annotations
+
+from projections.documents import VERBOSITIES, Verbosity, session_begin, tracker_document
+from projections.trackers import Trackers, View, Window, Write
+
+__all__ = ["VERBOSITIES", "Trackers", "Verbosity", "View", "Window", "Write", "session_begin", "tracker_document"]

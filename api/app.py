@@ -1,0 +1,112 @@
+"""The Sanic application of one worker: routes, limits, CORS."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from sanic import Sanic
+from sanic.handlers import ErrorHandler
+from sanic.response import HTTPResponse
+
+from api import requests
+from api.cors import Cors
+from api.endpoint import as_api_error, endpoint, error_response
+from api.openapi import get_openapi
+from api.resources import about, assistant, health, log, tracker
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from sanic import Request
+
+    from api.endpoint import Handler
+    from api.service import Service
+
+CONVERSATION: Final = "/conversations/<conversation_id:path>"
+
+ALWAYS: Final[tuple[tuple[str, str, Handler], ...]] = (
+    ("GET", "/", about.get_root),
+    ("GET", "/livez", health.get_live),
+    ("GET", "/readyz", health.get_ready),
+    ("GET", "/metrics", health.get_metrics),
+    ("GET", "/webhooks/rest", assistant.get_rest_channel),
+    ("POST", "/webhooks/<channel:str>/webhook", assistant.need_assistant),
+)
+PUBLIC: Final[tuple[tuple[str, str, Handler], ...]] = (
+    ("GET", "/version", about.get_version),
+    ("GET", "/openapi.json", get_openapi),
+)
+GUARDED: Final[tuple[tuple[str, str, Handler], ...]] = (
+    ("GET", "/status", about.get_status),
+    ("GET", "/domain", about.get_domain),
+    ("GET", CONVERSATION + "/tracker", tracker.get_tracker),
+    ("POST", CONVERSATION + "/tracker/events", tracker.post_events),
+    ("PUT", CONVERSATION + "/tracker/events", tracker.put_events),
+    ("GET", CONVERSATION + "/story", tracker.get_story),
+    ("POST", CONVERSATION + "/execute", assistant.need_assistant),
+    ("POST", CONVERSATION + "/trigger_intent", assistant.need_assistant),
+    ("POST", CONVERSATION + "/predict", assistant.need_assistant),
+    ("POST", CONVERSATION + "/messages", assistant.need_assistant),
+    ("POST", "/model/train", assistant.need_assistant),
+    ("POST", "/model/test/stories", assistant.need_assistant),
+    ("POST", "/model/test/intents", assistant.need_assistant),
+    ("POST", "/model/predict", assistant.need_assistant),
+    ("POST", "/model/parse", assistant.need_assistant),
+    ("PUT", "/model", assistant.need_assistant),
+    ("DELETE", "/model", assistant.need_assistant),
+    ("GET", "/turnlog/v1/events", log.get_events),
+    ("GET", "/turnlog/v1/conversations", log.get_conversations),
+    ("GET", "/turnlog/v1" + CONVERSATION + "/events", log.get_conversation_events),
+)
+
+
+class _Errors(ErrorHandler):
+    """Faults outside of our handlers (no such route, a body too large, a client too slow) get the envelope as well."""
+
+    def default(self, request: Request, exception: Exception) -> HTTPResponse:
+        response = error_response(as_api_error(exception, request.app.ctx.service, request))
+        response.headers["X-Request-ID"] = requests.request_id(request)
+        return response
+
+
+def create_app(service: Service) -> Sanic[Any, Any]:
+    """The application over an unopened service, which is opened before the first request and closed after the last."""
+    app: Sanic[Any, Any] = Sanic("turnlog", error_handler=_Errors(), configure_logging=False)
+    app.ctx.service = service
+    _configure(app, service)
+    public = (*ALWAYS, *PUBLIC) if service.settings.enable_api else ALWAYS
+    guarded = GUARDED if service.settings.enable_api else ()
+    _add_routes(app, public, public=True)
+    _add_routes(app, guarded, public=False)
+    Cors(service.settings.cors).install(app, dict.fromkeys(path for _, path, _ in (*public, *guarded)))
+    app.before_server_start(partial(_on_loop, service.open))
+    app.after_server_stop(partial(_on_loop, service.close))
+    return app
+
+
+def _configure(app: Sanic[Any, Any], service: Service) -> None:
+    limits = service.settings.limits
+    app.config.update(
+        {
+            "REQUEST_MAX_SIZE": limits.request_max_size,
+            "REQUEST_TIMEOUT": limits.receive_timeout,
+            "RESPONSE_TIMEOUT": limits.response_timeout,
+            "KEEP_ALIVE_TIMEOUT": limits.keep_alive_timeout,
+            "GRACEFUL_SHUTDOWN_TIMEOUT": limits.graceful_shutdown_timeout,
+            "ACCESS_LOG": False,
+            "AUTO_EXTEND": False,
+            "MOTD": False,
+            **service.settings.sanic,
+        }
+    )
+
+
+def _add_routes(app: Sanic[Any, Any], routes: tuple[tuple[str, str, Handler], ...], *, public: bool) -> None:
+    for method, path, handler in routes:
+        name = f"{method}_{path}".replace("<conversation_id:path>", "id").replace("<channel:str>", "channel")
+        app.add_route(endpoint(handler, method, public=public), path, methods=[method], name=name.replace("/", "_"))
+
+
+async def _on_loop(work: Callable[[], Awaitable[None]], _app: Sanic[Any, Any]) -> None:
+    await work()

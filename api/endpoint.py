@@ -1,0 +1,150 @@
+"""What every endpoint has around its handler: a request id, authentication, errors in the envelope, metrics, access log."""
+
+from __future__ import annotations
+
+import time
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Protocol
+
+import structlog
+from sanic.exceptions import SanicException
+from sanic.response import HTTPResponse
+
+from api import requests
+from api.auth import ANONYMOUS, Identity
+from api.errors import (
+    ApiError,
+    BadRequest,
+    InvalidEvents,
+    KeyReused,
+    PreconditionFailed,
+    RequestTimeout,
+    StorageUnavailable,
+    TooLarge,
+    Unexpected,
+)
+from api.logs import redact
+from api.metrics import EndpointMetrics
+from dialogue import InvalidEvent, InvalidJson
+from eventstore import IdempotencyKeyReused, StoreUnavailable, WrongExpectedVersion
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine
+
+    from sanic import Request
+
+    from api.service import Service
+
+log = structlog.get_logger("turnlog.api")
+access_log = structlog.get_logger("turnlog.access")
+
+JSON_TYPE = "application/json"
+
+
+class Handler(Protocol):
+    """Answers a request whose sender may make it."""
+
+    __name__: str
+
+    def __call__(self, service: Service, request: Request, /, *arguments: Any) -> Awaitable[HTTPResponse]: ...
+
+
+def json_response(text: str, status: int = 200, headers: dict[str, str] | None = None) -> HTTPResponse:
+    """An answer whose body is JSON text already."""
+    return HTTPResponse(text, status, headers, JSON_TYPE)
+
+
+def endpoint(handler: Handler, method: str, *, public: bool = False) -> Callable[..., Coroutine[Any, Any, HTTPResponse]]:
+    """Make Sanic's handler of ours. An endpoint with a conversation in its path gets its id as the last argument."""
+    metrics = EndpointMetrics(handler.__name__, method)
+
+    @wraps(handler)
+    async def handle(request: Request, **path: str) -> HTTPResponse:
+        began = time.perf_counter()
+        service: Service = request.app.ctx.service
+        request.ctx.request_id = requests.request_id(request)
+        try:
+            response = await _answer(handler, service, request, path, public=public)
+        except Exception as error:  # noqa: BLE001 - whatever happens, the client gets an envelope, and the log what it was
+            response = error_response(as_api_error(error, service, request))
+        response.headers["X-Request-ID"] = request.ctx.request_id
+        seconds = time.perf_counter() - began
+        metrics.count(response.status, seconds)
+        if service.settings.logs.access:
+            _log_access(request, response, seconds)
+        return response
+
+    return handle
+
+
+async def _answer(
+    handler: Handler, service: Service, request: Request, path: dict[str, str], *, public: bool
+) -> HTTPResponse:
+    identity = ANONYMOUS if public else _authenticate(service, request)
+    if not path:
+        if not public:
+            service.authenticator.authorize(identity, None)
+        return await handler(service, request)
+    conversation = requests.conversation_id(path["conversation_id"])
+    service.authenticator.authorize(identity, conversation)
+    request.ctx.identity = identity
+    return await handler(service, request, conversation)
+
+
+def _authenticate(service: Service, request: Request) -> Identity:
+    return service.authenticator.authenticate(
+        requests.query(request, "token"), request.headers.get("authorization")
+    )
+
+
+def error_response(error: ApiError) -> HTTPResponse:
+    """The envelope of an error."""
+    return json_response(error.body(), error.status, error.headers)
+
+
+def as_api_error(error: Exception, service: Service, request: Request) -> ApiError:
+    """The answer to whatever went wrong. What nobody expected is logged with its trace, and answered without."""
+    match error:
+        case ApiError():
+            return error
+        case InvalidEvent():
+            return InvalidEvents(error.message, error.path)
+        case InvalidJson():
+            return BadRequest(f"Failed when parsing body as json: {error}")
+        case WrongExpectedVersion():
+            etag = service.etag(error.actual)
+            return PreconditionFailed(request.headers.get("if-match", ""), error.actual, etag)
+        case IdempotencyKeyReused():
+            return KeyReused(error.key)
+        case StoreUnavailable():
+            outcome = error.outcome if request.method in ("POST", "PUT") else None
+            return StorageUnavailable(f"The database is not available: {error.reason}", outcome, error.retry_after)
+        case SanicException():
+            return _as_sanic_says(error, service)
+    log.error("request failed", path=request.path, method=request.method, exc_info=error)
+    return Unexpected(f"{type(error).__name__}; the service's log has it under the request's id")
+
+
+def _as_sanic_says(error: SanicException, service: Service) -> ApiError:
+    status = error.status_code or 500
+    if status == 413:
+        return TooLarge(service.settings.limits.request_max_size)
+    if status == 408:
+        return RequestTimeout(service.settings.limits.receive_timeout)
+    reasons = {400: "BadRequest", 404: "NotFound", 405: "MethodNotAllowed", 417: "ExpectationFailed", 503: "Unavailable"}
+    headers = {name: str(value) for name, value in (error.headers or {}).items()}
+    return ApiError(status, reasons.get(status, "HttpError"), str(error), headers=headers)
+
+
+def _log_access(request: Request, response: HTTPResponse, seconds: float) -> None:
+    access_log.info(
+        "request",
+        method=request.method,
+        path=request.path,
+        query=redact(request.query_string),
+        status=response.status,
+        bytes=len(response.body or b""),
+        milliseconds=round(seconds * 1000, 3),
+        request_id=request.ctx.request_id,
+        client=request.ip,
+    )

@@ -1,0 +1,1 @@
+"""The endpoints, one module per resource; each gives its routes to the application."""

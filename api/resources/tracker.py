@@ -1,0 +1,141 @@
+"""`/conversations/<id>/tracker`, its events and its story."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from typing import TYPE_CHECKING
+
+from sanic.response import HTTPResponse
+
+import dialogue
+from api import requests
+from api.endpoint import json_response
+from api.errors import BadRequest, ConversationNotFound, NoModel, VersionNotFound
+from api.metrics import EVENTS
+from dialogue import TrackerReplaced, decode_posted, session_start, stamp, starts_session
+from projections import Verbosity, View, Window, Write, session_begin, tracker_document
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from sanic import Request
+
+    from api.service import Service
+    from dialogue import Event
+
+
+async def get_tracker(service: Service, request: Request, conversation: str) -> HTTPResponse:
+    """The state of a conversation, with its whole history.
+
+    An unknown conversation is shown as it would begin: with a session start, which is neither stored nor published.
+    """
+    verbosity = requests.verbosity(request)
+    view = await _chosen_view(service, request, conversation)
+    if view is None or view.is_empty:
+        begun = _as_if_begun(service, conversation)
+        return json_response(await tracker_document(service.trackers, begun, verbosity))
+    etag = service.etag(view.version)
+    if requests.is_not_modified(request, etag):
+        return HTTPResponse(status=304, headers={"ETag": etag})
+    until = requests.until(request)
+    if until is not None:
+        view = await service.trackers.until(view, until)
+    return json_response(await tracker_document(service.trackers, view, verbosity), headers={"ETag": etag})
+
+
+async def post_events(service: Service, request: Request, conversation: str) -> HTTPResponse:
+    """Append one event or a list of them; a conversation without events gets a session start in front."""
+    now = time.time()
+    events = decode_posted(request.body, now)
+    verbosity = requests.verbosity(request)
+    if not events:
+        raise BadRequest("Couldn't extract a proper event from the request body.", "", "body")
+    if requests.truth(request, "execute_side_effects"):
+        raise NoModel
+    opening = None if starts_session(events) else partial(_opening, service, min(now, events[0].timestamp))
+    events = [stamp(event, service.marks) for event in events]
+    return await _append(service, request, verbosity, _write(request, conversation, events, opening))
+
+
+async def put_events(service: Service, request: Request, conversation: str) -> HTTPResponse:
+    """Replace a conversation: what was before stays in the log and shows no more."""
+    now = time.time()
+    events = [TrackerReplaced(timestamp=now, metadata={}), *decode_posted(request.body, now)]
+    verbosity = requests.verbosity(request)
+    return await _append(service, request, verbosity, _write(request, conversation, events, None, replaces=True))
+
+
+async def get_story(service: Service, request: Request, conversation: str) -> HTTPResponse:
+    """The latest session as a story in YAML; every session with `all_sessions`."""
+    view = await service.trackers.current(conversation)
+    if view is None:
+        raise ConversationNotFound
+    all_sessions = requests.truth(request, "all_sessions")
+    after = view.tracker.generation_version if all_sessions else session_begin(view.tracker)
+    window = await service.trackers.window(view, after)
+    events = [event for _, event in window.events(after, view.version)]
+    text = dialogue.story(conversation, events, all_sessions=all_sessions, time=requests.until(request))
+    return HTTPResponse(text, content_type="text/plain; charset=utf-8")
+
+
+async def _append(service: Service, request: Request, verbosity: Verbosity, write: Write) -> HTTPResponse:
+    view, appended = await service.trackers.append(write)
+    headers = {"ETag": service.etag(view.version)}
+    if appended.repeated:
+        headers["Idempotency-Replayed"] = "true"
+    else:
+        EVENTS.inc(appended.version - appended.base)
+    return json_response(await tracker_document(service.trackers, view, verbosity, session_only=True), headers=headers)
+
+
+def _write(
+    request: Request,
+    conversation: str,
+    events: Sequence[Event],
+    opening: Callable[[], Sequence[Event]] | None,
+    *,
+    replaces: bool = False,
+) -> Write:
+    key = requests.idempotency_key(request)
+    return Write(
+        conversation=conversation,
+        events=events,
+        opening=opening,
+        expected=requests.expected_version(request),
+        key=key,
+        fingerprint=None if key is None else requests.fingerprint(request),
+        replaces=replaces,
+        actor=request.ctx.identity.username,
+        request_id=request.ctx.request_id,
+    )
+
+
+def _opening(service: Service, timestamp: float) -> Sequence[Event]:
+    return session_start(timestamp, service.marks)
+
+
+def _as_if_begun(service: Service, conversation: str) -> View:
+    """What the conversation would be right after its first session start."""
+    window = Window(1)
+    events = session_start(time.time(), service.marks)
+    for event in events:
+        window.add(event.type, dialogue.encode(event))
+    domain = service.trackers.domain
+    return View(conversation, dialogue.fold(dialogue.initial(domain), events, domain, ()), window)
+
+
+async def _chosen_view(service: Service, request: Request, conversation: str) -> View | None:
+    """The conversation now, or as `version` or `at` say."""
+    version = requests.whole(request, "version")
+    time_text = requests.query(request, "at")
+    if version is not None:
+        view = await service.trackers.at_version(conversation, version)
+        if view is None:
+            raise VersionNotFound(version)
+        return view
+    if time_text is not None:
+        return await service.trackers.at_time(conversation, requests.moment(time_text, "at"))
+    return await service.trackers.current(conversation)
+
+

@@ -1,0 +1,192 @@
+"""Start of a whole service: model, listening socket, database, processes. The one place where all is wired."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import ssl
+import tempfile
+import time
+from typing import TYPE_CHECKING, Final
+
+import asyncpg
+import structlog
+
+from api import tls
+from api.background import run_background
+from api.database import EmbeddedDatabase, PostgresDatabase
+from api.model import InvalidModel, Model, load_model
+from api.supervisor import Child, Supervisor
+from api.worker import run_worker
+from dialogue import InvalidDomain, InvalidYaml
+from eventstore import Database, DatabaseNotUsable, StoreUnavailable, embedded
+from eventstore import migrate as apply_migrations
+from eventstore.database import is_unavailable, reason_of
+
+if TYPE_CHECKING:
+    from api.settings import Settings
+    from eventstore.embedded import EmbeddedPostgres
+
+log = structlog.get_logger("turnlog")
+
+LISTEN_BACKLOG: Final = 1024
+WAIT_SECONDS: Final = 5.0  #: between two log lines while the database is not there yet
+
+
+class CannotStart(Exception):
+    """The service can't start; the message is for people."""
+
+
+def serve(settings: Settings) -> int:
+    """Serve until a signal says stop; returns the process's exit status."""
+    began = time.monotonic()
+    try:
+        with tempfile.TemporaryDirectory(prefix="turnlog-metrics-") as folder, _listen(settings) as listener:
+            os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+            _serve(settings, listener, began)
+    except CannotStart as error:
+        log.error(str(error))
+        return 1
+    return 0
+
+
+def migrate(settings: Settings) -> list[str]:
+    """Bring the database up to date; returns the names of what was applied.
+
+    Raises:
+        EventStoreError, EmbeddedPostgresError: it can't be done.
+    """
+    with _Postgres(settings) as database:
+        try:
+            return asyncio.run(_prepare(settings, database))
+        except Exception as error:
+            if is_unavailable(error):
+                raise StoreUnavailable(reason_of(error)) from error
+            raise
+
+
+def _serve(settings: Settings, listener: socket.socket, began: float) -> None:
+    _check_tls(settings)
+    model = _model(settings)
+    workers = [Child(f"worker-{n + 1}", run_worker, (settings, model, listener)) for n in range(settings.workers)]
+    background = Child("background", run_background, (settings, model))
+    supervisor = Supervisor([*workers, background], grace=settings.limits.graceful_shutdown_timeout + 2)
+    supervisor.start()
+    try:
+        with _Postgres(settings) as database:
+            _migrate_patiently(settings, database, supervisor)
+            if not supervisor.is_stopping:
+                _say_ready(settings, listener, database, began)
+                supervisor.run(database)
+    except (embedded.EmbeddedPostgresError, DatabaseNotUsable) as error:
+        raise CannotStart(str(error)) from error
+    finally:
+        supervisor.stop()
+        log.info("stopped")
+
+
+class _Postgres:
+    """The configured database, and the embedded server for as long as the context lasts."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._server: EmbeddedPostgres | None = None
+
+    def __enter__(self) -> Database:
+        config, patience = self._settings.database, self._settings.limits.storage_timeout
+        if isinstance(config, EmbeddedDatabase):
+            self._server = embedded.start(config.data_dir)
+            return Database(self._server.dsn, self._settings.schema, patience)
+        return Database(config.dsn.value, self._settings.schema, patience)
+
+    def __exit__(self, *_error: object) -> None:
+        if self._server is not None:
+            self._server.close()
+
+
+def _migrate_patiently(settings: Settings, database: Database, supervisor: Supervisor) -> None:
+    """Apply migrations; a database that is not there yet is waited for, as long as nobody says stop."""
+    while not supervisor.is_stopping:
+        try:
+            for name in asyncio.run(_prepare(settings, database)):
+                log.info("migration applied", name=name)
+        except Exception as error:
+            if not is_unavailable(error):
+                raise
+            log.warning("waiting for the database", database=str(settings.database), reason=reason_of(error))
+            supervisor.pause(WAIT_SECONDS)
+        else:
+            return
+
+
+async def _prepare(settings: Settings, database: Database) -> list[str]:
+    config = settings.database
+    if isinstance(config, PostgresDatabase) and config.login_dsn is not None and config.database is not None:
+        await _create_database(config.login_dsn.value, config.database)
+    return await apply_migrations(database)
+
+
+async def _create_database(login_dsn: str, name: str) -> None:
+    connection = await asyncpg.connect(login_dsn)
+    try:
+        if not await connection.fetchval("SELECT count(*) FROM pg_database WHERE datname = $1", name):
+            quoted = name.replace('"', '""')
+            await connection.execute(f"CREATE DATABASE \"{quoted}\" ENCODING 'UTF8' TEMPLATE template0")
+            log.info("database created", name=name)
+    except asyncpg.DuplicateDatabaseError:
+        log.info("database was created by another process", name=name)
+    finally:
+        await connection.close()
+
+
+def _model(settings: Settings) -> Model | None:
+    """The model, if there is one. As in Rasa, a broken one does not stop the service: what needs it answers 409."""
+    if not settings.has_model:
+        log.warning("no model: trackers take their slots from the events", path=str(settings.model))
+        return None
+    try:
+        model = load_model(settings.model)
+    except (InvalidModel, InvalidDomain, InvalidYaml) as error:
+        for line in str(error).splitlines():
+            log.error("the model can't be used", path=str(settings.model), fault=line)
+        return None
+    log.info("model loaded", model=model.file, model_id=model.id)
+    return model
+
+
+def _check_tls(settings: Settings) -> None:
+    if settings.tls is None:
+        return
+    try:
+        tls.context(settings.tls)
+    except (OSError, ssl.SSLError) as error:
+        raise CannotStart(f"--ssl-certificate {settings.tls.certificate}: {error}") from error
+
+
+def _listen(settings: Settings) -> socket.socket:
+    """The listening socket, which all workers share: opened here, so that a taken port is one clear error."""
+    family = socket.AF_INET6 if ":" in settings.interface else socket.AF_INET
+    listener = socket.socket(family)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.interface, settings.port))
+    except OSError as error:
+        listener.close()
+        raise CannotStart(f"can't listen on {settings.interface} port {settings.port}: {error.strerror}") from error
+    listener.listen(LISTEN_BACKLOG)
+    return listener
+
+
+def _say_ready(settings: Settings, listener: socket.socket, database: Database, began: float) -> None:
+    host, port = listener.getsockname()[:2]
+    host = f"[{host}]" if ":" in host else host
+    scheme = "https" if settings.tls else "http"
+    log.info(
+        f"serving on {scheme}://{host}:{port}",
+        database=str(settings.database),
+        schema=database.schema,
+        workers=settings.workers,
+        api=settings.enable_api,
+        seconds=round(time.monotonic() - began, 2),
+    )

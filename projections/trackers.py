@@ -1,0 +1,385 @@
+"""The tracker of a conversation as a projection of the log.
+
+A tracker in hand is a baseline, never a truth: the conversation's version is always read again, and what is missing is
+fetched. Snapshots are written behind; losing one costs time and nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+import structlog
+from msgspec import Struct
+from msgspec.structs import replace
+
+import dialogue
+from dialogue import FOLD_VERSION, SCHEMA_VERSION, Event, Tracker, decode_stored, encode
+from dialogue.json import dumps, loads
+from eventstore import Append, Appended, Head, NewEvent, OpeningNeeded, RecordedEvent, StoreUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
+
+    from dialogue import Domain
+    from eventstore import EventStore
+
+log = structlog.get_logger("turnlog.trackers")
+
+SNAPSHOT_EVERY: Final = 100  #: events between two snapshots of a conversation
+MEMORY: Final = 32_000_000  #: bytes of trackers and events that one process holds in hand
+_BASE_SIZE: Final = 4_000  # of a tracker without events, about
+
+
+class Window:
+    """The texts of a conversation's events from version `first` on, as they go into answers. Grows at its end only."""
+
+    def __init__(self, first: int) -> None:
+        self.first = first
+        self.types: list[str] = []
+        self.texts: list[str] = []
+        self.size = 0
+        self._joined: tuple[int, int, str] = (0, 0, "")
+
+    def add(self, type_: str, text: str) -> None:
+        """Put the next event at the end."""
+        self.types.append(type_)
+        self.texts.append(text)
+        self.size += len(text) + 100
+
+    def joined(self, after: int, upto: int) -> str:
+        """The texts with versions in (`after`, `upto`], with commas between. What was joined last is kept."""
+        known_after, known_upto, text = self._joined
+        if after != known_after or not after < known_upto <= upto:
+            known_upto, text = after, ""
+        if known_upto < upto:
+            more = ",".join(self.texts[known_upto + 1 - self.first : upto + 1 - self.first])
+            text = f"{text},{more}" if text else more
+            self._joined = (after, upto, text)
+        return text
+
+    def events(self, after: int, upto: int) -> list[tuple[int, Event]]:
+        """Version and value of the events with versions in (`after`, `upto`]."""
+        versions = range(after + 1, upto + 1)
+        return [(v, decode_stored(self.types[v - self.first], SCHEMA_VERSION, self.texts[v - self.first])) for v in versions]
+
+
+class View(Struct, frozen=True):
+    """A conversation at a version. Immutable: later events do not show."""
+
+    conversation: str
+    tracker: Tracker
+    window: Window
+
+    @property
+    def version(self) -> int:
+        """The version that is shown."""
+        return self.tracker.version
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the conversation has no events, or a replacement left none."""
+        return self.tracker.version == self.tracker.generation_version
+
+
+class Write(Struct, frozen=True, kw_only=True):
+    """Events to append to a conversation. `opening` makes the events that open an empty one; None wants none."""
+
+    conversation: str
+    events: Sequence[Event]
+    opening: Callable[[], Sequence[Event]] | None = None
+    expected: int | None = None
+    key: str | None = None
+    fingerprint: bytes | None = None
+    replaces: bool = False
+    actor: str | None = None
+    request_id: str | None = None
+
+
+class _Held(Struct):
+    view: View
+    snapshot_version: int
+
+    @property
+    def size(self) -> int:
+        return _BASE_SIZE + self.view.window.size
+
+
+class Trackers:
+    """Trackers of one process, which appends through it. Belongs to the running loop."""
+
+    def __init__(self, store: EventStore, domain: Domain, *, memory: int = MEMORY) -> None:
+        self.domain = domain
+        self.fold = f"{FOLD_VERSION}-{domain.fingerprint}"
+        self._store = store
+        self._memory = memory
+        self._held: OrderedDict[str, _Held] = OrderedDict()
+        self._size = 0
+        self._initial = dialogue.initial(domain)
+        self._snapshots = _SnapshotWriter(store, self.fold)
+
+    async def close(self) -> None:
+        """Stop writing snapshots."""
+        await self._snapshots.close()
+
+    async def append(self, write: Write) -> tuple[View, Appended]:
+        """Append events; the view shows the conversation right after them, and what they reached is beside it.
+
+        Raises what :meth:`eventstore.EventStore.append` raises, except OpeningNeeded.
+        """
+        new = tuple([_new_event(event) for event in write.events])
+        opening = self._opening_events(write)
+        try:
+            appended = await self._store.append(_request(write, new, opening))
+        except OpeningNeeded:
+            self._forget(write.conversation)
+            opening = self._opening_events(write)
+            appended = await self._store.append(_request(write, new, opening))
+        opening_events = opening[0] if opening and appended.opened else ()
+        new_opening = opening[1] if opening and appended.opened else ()
+        return await self._after(write.conversation, appended, (*opening_events, *write.events), (*new_opening, *new)), appended
+
+    async def current(self, conversation: str) -> View | None:
+        """The conversation as it is now; None when the log has no event of it.
+
+        Raises:
+            StoreUnavailable: the database is away.
+        """
+        held = await self._catch_up(conversation)
+        return held.view if held else None
+
+    async def at_version(self, conversation: str, version: int) -> View | None:
+        """The conversation as it was at a version; None when it never was there. Version 0 is before its first event."""
+        held = self._held.get(conversation)
+        if held is not None and held.view.version == version:
+            return held.view
+        head = await self._store.read.head(conversation)
+        if head is None or not 0 <= version <= head.version:
+            return None
+        return (await self._load(conversation, await self._store.read.head_at(head, version))).view
+
+    async def at_time(self, conversation: str, time: datetime) -> View | None:
+        """The conversation as it was after the last commit at or before `time`; None before its first event."""
+        head = await self._store.read.head(conversation)
+        if head is None:
+            return None
+        version = await self._store.read.version_at(head, await self._store.read.position_at(time))
+        return await self.at_version(conversation, version) if version else None
+
+    async def until(self, view: View, timestamp: float) -> View:
+        """The view's generation up to the event before the first one that is later than `timestamp`, by the events' times.
+
+        Raises:
+            StoreUnavailable: the database is away.
+        """
+        latest = view.tracker.max_timestamp
+        if latest is None or latest <= timestamp:
+            return view
+        window = await self.window(view, view.tracker.generation_version)
+        events = window.events(view.tracker.generation_version, view.version)
+        count = dialogue.until([event for _, event in events], timestamp)
+        earlier = await self.at_version(view.conversation, view.tracker.generation_version + count)
+        return earlier or view
+
+    async def window(self, view: View, after: int) -> Window:
+        """A window that holds the view's events with versions greater than `after`."""
+        if after + 1 >= view.window.first:
+            return view.window
+        head = await self._head(view.conversation)
+        recorded = await self._store.read.conversation(view.conversation, head, after, view.window.first - 1)
+        window = _window(after + 1, recorded)
+        for type_, text in zip(view.window.types, view.window.texts, strict=True):
+            window.add(type_, text)
+        self._keep_window(view, window)
+        return window
+
+    # --- what is in hand ---
+
+    def _opening_events(self, write: Write) -> tuple[Sequence[Event], tuple[NewEvent, ...]] | None:
+        """Opening events, typed and as the log takes them; none are made for a conversation that surely has events."""
+        if write.opening is None:
+            return (), ()
+        held = self._held.get(write.conversation)
+        if held is not None and not held.view.is_empty:
+            return None
+        events = write.opening()
+        return events, tuple([_new_event(event) for event in events])
+
+    async def _after(
+        self, conversation: str, appended: Appended, events: Sequence[Event], new: Sequence[NewEvent]
+    ) -> View:
+        if not appended.repeated:
+            held = self._held.get(conversation)
+            if held is None and appended.base == 0:
+                held = _Held(View(conversation, self._initial, Window(1)), 0)
+            if held is not None and held.view.version == appended.base and not any(map(dialogue.needs_history, events)):
+                return self._extend(held, events, new)
+        caught_up = await self._catch_up(conversation)
+        if caught_up is not None and caught_up.view.version == appended.version:
+            return caught_up.view
+        view = await self.at_version(conversation, appended.version)
+        assert view is not None  # the log has acknowledged that version
+        return view
+
+    def _extend(self, held: _Held, events: Sequence[Event], new: Sequence[NewEvent]) -> View:
+        """Fold events that came right after what is in hand. Nothing is awaited, so nobody comes between."""
+        before = held.size
+        tracker = dialogue.fold(held.view.tracker, events, self.domain, ())
+        for event in new:
+            held.view.window.add(event.type, event.body)
+        held.view = View(held.view.conversation, tracker, held.view.window)
+        self._keep(held, before)
+        return held.view
+
+    async def _catch_up(self, conversation: str) -> _Held | None:
+        head = await self._store.read.head(conversation)
+        if head is None:
+            return None
+        held = self._held.get(conversation)
+        if held is None or held.view.version < head.version:
+            held = await self._load(conversation, head, held)
+            newer = self._held.get(conversation)
+            if newer is not None and newer.view.version >= held.view.version:
+                held = newer
+        self._keep(held, 0 if self._held.get(conversation) is not held else held.size)
+        return held
+
+    async def _load(self, conversation: str, head: Head, base: _Held | None = None) -> _Held:
+        """Fold the conversation up to `head`, from `base` or a snapshot on."""
+        read = self._store.read
+        if base is not None and base.view.tracker.generation_version == head.generation_version:
+            tracker, position = base.view.tracker, head.generation_position
+            snapshot_version = base.snapshot_version
+        else:
+            base = None
+            tracker, position = await self._start(head)
+            snapshot_version = tracker.version
+        tail = await read.conversation(conversation, head, tracker.version, head.version, from_position=position)
+        events = [decode_stored(event.type, event.schema_version, event.body) for event in tail]
+        history = await self._history(conversation, head, tracker) if any(map(dialogue.needs_history, events)) else ()
+        window = _window(tracker.version + 1, tail)
+        if base is not None:
+            window = _joined_windows(base.view, window)
+        view = View(conversation, dialogue.fold(tracker, events, self.domain, history), window)
+        return _Held(view, snapshot_version)
+
+    async def _start(self, head: Head) -> tuple[Tracker, int]:
+        """Where to begin to fold: the nearest snapshot, or right before the generation's first event."""
+        snapshot = await self._store.snapshots.nearest(head, self.fold)
+        if snapshot is not None:
+            return msgspec.convert(loads(snapshot.state.encode()), Tracker), snapshot.position
+        return replace(self._initial, version=max(0, head.generation_version - 1)), head.generation_position
+
+    async def _history(self, conversation: str, head: Head, tracker: Tracker) -> list[Event]:
+        recorded = await self._store.read.conversation(conversation, head, tracker.reset_version, tracker.version)
+        return [decode_stored(event.type, event.schema_version, event.body) for event in recorded]
+
+    async def _head(self, conversation: str) -> Head:
+        head = await self._store.read.head(conversation)
+        assert head is not None  # whoever has a view of it has seen it in the log
+        return head
+
+    def _keep(self, held: _Held, size_before: int) -> None:
+        """Hold it as the one used last, and let go of those used longest ago when there is too much."""
+        conversation = held.view.conversation
+        other = self._held.get(conversation)
+        if other is not held and other is not None:
+            self._size -= other.size
+            size_before = 0
+        if held.view.window.size > self._memory // 4:
+            held.view = replace(held.view, window=Window(held.view.version + 1))
+        self._held[conversation] = held
+        self._held.move_to_end(conversation)
+        self._size += held.size - size_before
+        while self._size > self._memory and len(self._held) > 1:
+            self._size -= self._held.popitem(last=False)[1].size
+        if held.view.version - held.snapshot_version >= SNAPSHOT_EVERY:
+            held.snapshot_version = held.view.version
+            self._snapshots.add(conversation, held.view.tracker)
+
+    def _keep_window(self, view: View, window: Window) -> None:
+        held = self._held.get(view.conversation)
+        if held is not None and held.view.window is view.window and held.view.version == view.version:
+            before = held.size
+            held.view = replace(held.view, window=window)
+            self._keep(held, before)
+
+    def _forget(self, conversation: str) -> None:
+        held = self._held.pop(conversation, None)
+        if held is not None:
+            self._size -= held.size
+
+
+class _SnapshotWriter:
+    """Writes snapshots behind the answers. While the database is away they are dropped: they only save time."""
+
+    def __init__(self, store: EventStore, fold: str) -> None:
+        self._store, self._fold = store, fold
+        self._waiting: dict[str, Tracker] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    def add(self, conversation: str, tracker: Tracker) -> None:
+        self._waiting[conversation] = tracker
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._write(), name="snapshots")
+
+    async def close(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _write(self) -> None:
+        try:
+            while self._waiting:
+                waiting, self._waiting = self._waiting, {}
+                states = [(c, t.version, dumps(msgspec.to_builtins(t))) for c, t in waiting.items()]
+                await self._store.snapshots.keep(self._fold, states)
+        except StoreUnavailable as error:
+            log.info("snapshots dropped", count=len(states), reason=error.reason)
+        finally:
+            self._task = None
+
+
+def _new_event(event: Event) -> NewEvent:
+    return NewEvent(event.type, float(event.timestamp), encode(event), SCHEMA_VERSION)
+
+
+def _request(
+    write: Write, new: tuple[NewEvent, ...], opening: tuple[Sequence[Event], tuple[NewEvent, ...]] | None
+) -> Append:
+    return Append(
+        conversation=write.conversation,
+        events=new,
+        opening=None if opening is None else opening[1],
+        expected=write.expected,
+        key=write.key,
+        fingerprint=write.fingerprint,
+        replaces=write.replaces,
+        actor=write.actor,
+        request_id=write.request_id,
+    )
+
+
+def _window(first: int, recorded: Sequence[RecordedEvent]) -> Window:
+    window = Window(first)
+    for event in recorded:
+        window.add(event.type, _current_text(event))
+    return window
+
+
+def _current_text(event: RecordedEvent) -> str:
+    """The stored text itself, unless an older schema wrote it."""
+    if event.schema_version == SCHEMA_VERSION:
+        return event.body
+    return encode(decode_stored(event.type, event.schema_version, event.body))
+
+
+def _joined_windows(view: View, tail: Window) -> Window:
+    window = Window(view.window.first)
+    count = view.version + 1 - window.first
+    for type_, text in zip(view.window.types[:count] + tail.types, view.window.texts[:count] + tail.texts, strict=True):
+        window.add(type_, text)
+    return window
