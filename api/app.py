@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sanic import Sanic
 from sanic.handlers import ErrorHandler
-from sanic.response import HTTPResponse
 
 from api import requests
 from api.cors import Cors
@@ -18,7 +17,7 @@ from api.resources import about, assistant, health, log, tracker
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from sanic import Request
+    from sanic import HTTPResponse, Request
 
     from api.endpoint import Handler
     from api.service import Service

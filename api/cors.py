@@ -1,4 +1,4 @@
-"""Cross-origin requests (Fetch standard, "CORS protocol"): which origins' pages may call, on every answer, errors included."""
+"""Cross-origin requests (Fetch standard, "CORS protocol"): which origins' pages may read answers, errors included."""
 
 from __future__ import annotations
 

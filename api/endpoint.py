@@ -1,4 +1,4 @@
-"""What every endpoint has around its handler: a request id, authentication, errors in the envelope, metrics, access log."""
+"""What every endpoint has around its handler: request id, authentication, error envelope, metrics, access log."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
-from sanic.exceptions import SanicException
+from sanic.exceptions import RequestCancelled, SanicException
 from sanic.response import HTTPResponse
 
 from api import requests
@@ -39,6 +39,13 @@ log = structlog.get_logger("turnlog.api")
 access_log = structlog.get_logger("turnlog.access")
 
 JSON_TYPE = "application/json"
+_REASONS = {
+    400: "BadRequest",
+    404: "NotFound",
+    405: "MethodNotAllowed",
+    417: "ExpectationFailed",
+    503: "Unavailable",
+}
 
 
 class Handler(Protocol):
@@ -54,7 +61,7 @@ def json_response(text: str, status: int = 200, headers: dict[str, str] | None =
     return HTTPResponse(text, status, headers, JSON_TYPE)
 
 
-def endpoint(handler: Handler, method: str, *, public: bool = False) -> Callable[..., Coroutine[Any, Any, HTTPResponse]]:
+def endpoint(handler: Handler, method: str, *, public: bool) -> Callable[..., Coroutine[Any, Any, HTTPResponse]]:
     """Make Sanic's handler of ours. An endpoint with a conversation in its path gets its id as the last argument."""
     metrics = EndpointMetrics(handler.__name__, method)
 
@@ -92,9 +99,7 @@ async def _answer(
 
 
 def _authenticate(service: Service, request: Request) -> Identity:
-    return service.authenticator.authenticate(
-        requests.query(request, "token"), request.headers.get("authorization")
-    )
+    return service.authenticator.authenticate(requests.query(request, "token"), request.headers.get("authorization"))
 
 
 def error_response(error: ApiError) -> HTTPResponse:
@@ -102,7 +107,7 @@ def error_response(error: ApiError) -> HTTPResponse:
     return json_response(error.body(), error.status, error.headers)
 
 
-def as_api_error(error: Exception, service: Service, request: Request) -> ApiError:
+def as_api_error(error: BaseException, service: Service, request: Request) -> ApiError:
     """The answer to whatever went wrong. What nobody expected is logged with its trace, and answered without."""
     match error:
         case ApiError():
@@ -119,9 +124,12 @@ def as_api_error(error: Exception, service: Service, request: Request) -> ApiErr
         case StoreUnavailable():
             outcome = error.outcome if request.method in ("POST", "PUT") else None
             return StorageUnavailable(f"The database is not available: {error.reason}", outcome, error.retry_after)
+        case RequestCancelled():
+            return ApiError(499, "ClientClosedRequest", "The client went away.")  # nobody reads it
         case SanicException():
             return _as_sanic_says(error, service)
-    log.error("request failed", path=request.path, method=request.method, exc_info=error)
+    details = {"path": request.path, "method": request.method, "request_id": getattr(request.ctx, "request_id", None)}
+    log.error("request failed", **details, exc_info=error)
     return Unexpected(f"{type(error).__name__}; the service's log has it under the request's id")
 
 
@@ -131,9 +139,8 @@ def _as_sanic_says(error: SanicException, service: Service) -> ApiError:
         return TooLarge(service.settings.limits.request_max_size)
     if status == 408:
         return RequestTimeout(service.settings.limits.receive_timeout)
-    reasons = {400: "BadRequest", 404: "NotFound", 405: "MethodNotAllowed", 417: "ExpectationFailed", 503: "Unavailable"}
     headers = {name: str(value) for name, value in (error.headers or {}).items()}
-    return ApiError(status, reasons.get(status, "HttpError"), str(error), headers=headers)
+    return ApiError(status, _REASONS.get(status, "HttpError"), str(error), headers=headers)
 
 
 def _log_access(request: Request, response: HTTPResponse, seconds: float) -> None:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from api.settings import LogSettings, Notice, Syslog
 
-PACKAGES: Final = ("api", "assistant", "brokers", "dialogue", "eventstore", "projections")
+PACKAGES: Final = ("turnlog",)
 SYSLOG_TIMEOUT_SECONDS: Final = 1.0
 SYSLOG_PAUSE_SECONDS: Final = 30.0
 
@@ -74,7 +74,7 @@ def reopen() -> None:
 
 def tell(notices: tuple[Notice, ...]) -> None:
     """Log what the settings have to say."""
-    logger = structlog.get_logger("api.settings")
+    logger = structlog.get_logger("turnlog.settings")
     for notice in notices:
         logger.log(logging.WARNING if notice.level == "warning" else logging.INFO, notice.text)
 

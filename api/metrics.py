@@ -13,6 +13,8 @@ from prometheus_client.multiprocess import MultiProcessCollector
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from projections import Status
+
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 REQUESTS: Final = Counter("turnlog_http_requests_total", "Answered requests.", ["endpoint", "method", "status"])
@@ -23,15 +25,27 @@ SECONDS: Final = Histogram(
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )
 EVENTS: Final = Counter("turnlog_events_appended_total", "Events that were appended over HTTP.")
-HEAD: Final = Gauge("turnlog_log_position", "Position of the log's last event.", multiprocess_mode="max")
+DATABASE_UP: Final = Gauge(
+    "turnlog_database_up", "Whether the database answered the last scrape.", multiprocess_mode="mostrecent"
+)
+HEAD: Final = Gauge("turnlog_log_position", "Position of the log's last event.", multiprocess_mode="mostrecent")
 PROJECTION_POSITION: Final = Gauge(
-    "turnlog_projection_position", "Position up to which a projection has come.", ["projection"], multiprocess_mode="max"
+    "turnlog_projection_position",
+    "Position that a projection has come to.",
+    ["projection", "state"],
+    multiprocess_mode="mostrecent",
 )
 PROJECTION_LAG: Final = Gauge(
-    "turnlog_projection_lag_events", "Events that a projection has still to read.", ["projection"], multiprocess_mode="max"
+    "turnlog_projection_lag_events",
+    "Events that a projection has to read yet.",
+    ["projection", "state"],
+    multiprocess_mode="mostrecent",
 )
 PROJECTION_LAG_SECONDS: Final = Gauge(
-    "turnlog_projection_lag_seconds", "Age of the first event still to read.", ["projection"], multiprocess_mode="max"
+    "turnlog_projection_lag_seconds",
+    "Age of the first event still to read.",
+    ["projection", "state"],
+    multiprocess_mode="mostrecent",
 )
 
 
@@ -50,6 +64,16 @@ class EndpointMetrics:
             increment = self._requests[status] = REQUESTS.labels(self._endpoint, self._method, str(status)).inc
         increment()
         self._observe(seconds)
+
+
+def show_log(position: int, statuses: list[Status]) -> None:
+    """Set what is known of the log at this moment; the latest word of any process counts."""
+    HEAD.set(position)
+    for status in statuses:
+        labels = (status.name, status.state)
+        PROJECTION_POSITION.labels(*labels).set(status.position)
+        PROJECTION_LAG.labels(*labels).set(status.lag_events)
+        PROJECTION_LAG_SECONDS.labels(*labels).set(status.lag_seconds)
 
 
 def exposition() -> bytes:

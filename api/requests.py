@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 DEFAULT_CONVERSATION: Final = "default"
 MAX_REQUEST_ID: Final = 200
 
-_REQUEST_ID: Final = re.compile(r"[\x21-\x7e]{1,%d}" % MAX_REQUEST_ID)
+_REQUEST_ID: Final = re.compile(rf"[\x21-\x7e]{{1,{MAX_REQUEST_ID}}}")
 _IF_MATCH: Final = re.compile(r'(?:W/)?"(\d{1,18})(?:-[^"]*)?"')
 _NUMBER: Final = re.compile(r"-?\d{1,12}(?:\.\d{1,9})?")
 _PROCESS: Final = os.urandom(6).hex()
@@ -58,8 +58,11 @@ def query(request: Request, name: str) -> str | None:
     """A query parameter: its first value; an empty one counts as absent."""
     if not request.query_string:
         return None
-    value: str | None = request.args.get(name)
-    return value
+    try:
+        parameters: dict[str, str] = request.ctx.parameters
+    except AttributeError:
+        parameters = request.ctx.parameters = dict(reversed(parse_qsl(request.query_string)))
+    return parameters.get(name)
 
 
 def verbosity(request: Request) -> Verbosity:
@@ -151,7 +154,7 @@ def idempotency_key(request: Request) -> str | None:
 
 
 def fingerprint(request: Request) -> bytes:
-    """A hash of what makes a request the same one: method, path, body, and the query but for `token` and `include_events`."""
+    """A hash of what makes two requests the same: method, path, body, query but for `token` and `include_events`."""
     pairs = parse_qsl(request.query_string, keep_blank_values=True)
     kept = urlencode([pair for pair in pairs if pair[0] not in ("token", "include_events")])
     head = "\n".join((request.method, request.path, kept))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ from api.auth import Authenticator
 from api.errors import NoModel
 from dialogue import Domain
 from eventstore import EventStore
+from eventstore.hints import HintSender
 from projections import Trackers
 
 if TYPE_CHECKING:
@@ -31,12 +33,15 @@ class Service:
         self.trackers = Trackers(self.store, domain)
         self.marks: Mapping[str, str] = model.marks if model else {}
         self._etag_suffix = f'-{domain.fingerprint[:16]}"'
+        self.hint = HintSender(database)
         self._open = AsyncExitStack()
 
     async def open(self) -> None:
         """Begin to work; the database need not be there yet."""
         await self._open.enter_async_context(self.store)
         self._open.push_async_callback(self.trackers.close)
+        hints = asyncio.get_running_loop().create_task(self.hint.run(), name="hints")
+        self._open.callback(hints.cancel)
 
     async def close(self) -> None:
         """Finish what was handed in, and let go of the database."""

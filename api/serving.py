@@ -8,6 +8,7 @@ import socket
 import ssl
 import tempfile
 import time
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Final
 
 import asyncpg
@@ -15,7 +16,7 @@ import structlog
 
 from api import tls
 from api.background import run_background
-from api.database import EmbeddedDatabase, PostgresDatabase
+from api.database import PostgresDatabase
 from api.model import InvalidModel, Model, load_model
 from api.supervisor import Child, Supervisor
 from api.worker import run_worker
@@ -25,8 +26,10 @@ from eventstore import migrate as apply_migrations
 from eventstore.database import is_unavailable, reason_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
     from api.settings import Settings
-    from eventstore.embedded import EmbeddedPostgres
 
 log = structlog.get_logger("turnlog")
 
@@ -57,7 +60,7 @@ def migrate(settings: Settings) -> list[str]:
     Raises:
         EventStoreError, EmbeddedPostgresError: it can't be done.
     """
-    with _Postgres(settings) as database:
+    with _database(settings) as (database, _):
         try:
             return asyncio.run(_prepare(settings, database))
         except Exception as error:
@@ -70,15 +73,15 @@ def _serve(settings: Settings, listener: socket.socket, began: float) -> None:
     _check_tls(settings)
     model = _model(settings)
     workers = [Child(f"worker-{n + 1}", run_worker, (settings, model, listener)) for n in range(settings.workers)]
-    background = Child("background", run_background, (settings, model))
+    background = Child("background", run_background, (settings,))
     supervisor = Supervisor([*workers, background], grace=settings.limits.graceful_shutdown_timeout + 2)
     supervisor.start()
     try:
-        with _Postgres(settings) as database:
+        with _database(settings) as (database, server):
             _migrate_patiently(settings, database, supervisor)
             if not supervisor.is_stopping:
                 _say_ready(settings, listener, database, began)
-                supervisor.run(database)
+                supervisor.run(database, server)
     except (embedded.EmbeddedPostgresError, DatabaseNotUsable) as error:
         raise CannotStart(str(error)) from error
     finally:
@@ -86,23 +89,37 @@ def _serve(settings: Settings, listener: socket.socket, began: float) -> None:
         log.info("stopped")
 
 
-class _Postgres:
-    """The configured database, and the embedded server for as long as the context lasts."""
+class _Embedded:
+    """The embedded server of a service, started again when it dies."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._server: EmbeddedPostgres | None = None
+    def __init__(self, data_dir: Path) -> None:
+        self._data_dir = data_dir
+        self._server = embedded.start(data_dir)
 
-    def __enter__(self) -> Database:
-        config, patience = self._settings.database, self._settings.limits.storage_timeout
-        if isinstance(config, EmbeddedDatabase):
-            self._server = embedded.start(config.data_dir)
-            return Database(self._server.dsn, self._settings.schema, patience)
-        return Database(config.dsn.value, self._settings.schema, patience)
+    @property
+    def dsn(self) -> str:
+        return self._server.dsn
 
-    def __exit__(self, *_error: object) -> None:
-        if self._server is not None:
-            self._server.close()
+    def fileno(self) -> int:
+        return self._server.fileno()
+
+    def restart(self) -> None:
+        self._server.close()
+        self._server = embedded.start(self._data_dir)
+
+    def close(self) -> None:
+        self._server.close()
+
+
+@contextmanager
+def _database(settings: Settings) -> Iterator[tuple[Database, _Embedded | None]]:
+    """The configured database, and the embedded server, which runs for as long as the context lasts."""
+    config, patience = settings.database, settings.limits.storage_timeout
+    if isinstance(config, PostgresDatabase):
+        yield Database(config.dsn.value, settings.schema, patience), None
+        return
+    with closing(_Embedded(config.data_dir)) as server:
+        yield Database(server.dsn, settings.schema, patience), server
 
 
 def _migrate_patiently(settings: Settings, database: Database, supervisor: Supervisor) -> None:

@@ -1,7 +1,7 @@
 """The parent of all processes of a service: starts the database and the workers, restarts what dies, stops in order.
 
-It serves nothing itself. Sanic's own manager is not used: it does not restart a worker that died, kills its whole process
-group when one can't start, and leaves the workers behind when it is killed.
+It serves nothing itself. Sanic's own manager is not used: it does not restart a worker that died, kills its whole
+process group when one can't start, and leaves the workers behind when it is killed.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import signal
 import socket
 import time
 from multiprocessing.connection import wait
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import structlog
 
@@ -76,8 +76,18 @@ class Child:
         self.process = None
 
 
+class Server(Protocol):
+    """The database server of the service, where it has one of its own."""
+
+    def fileno(self) -> int:
+        """Becomes readable when the server died."""
+
+    def restart(self) -> None:
+        """Start it again; it is reached as before."""
+
+
 class Supervisor:
-    """Keeps children alive until a signal says stop."""
+    """Keeps children alive, and with them the server that they use, until a signal says stop."""
 
     def __init__(self, children: list[Child], *, grace: float) -> None:
         self._children = children
@@ -96,12 +106,12 @@ class Supervisor:
         for child in self._children:
             child.start()
 
-    def run(self, database: Database) -> None:
+    def run(self, database: Database, server: Server | None) -> None:
         """Hand out the database and watch until the service is told to stop; returns when all children have ended."""
         for child in self._children:
             child.send(database)
         while not self._stopping:
-            self._watch(database)
+            self._watch(database, server)
         self.stop()
 
     def stop(self) -> None:
@@ -132,14 +142,18 @@ class Supervisor:
     def _alive(self) -> list[Child]:
         return [child for child in self._children if child.process is not None and child.process.is_alive()]
 
-    def _watch(self, database: Database) -> None:
+    def _watch(self, database: Database, server: Server | None) -> None:
         """Wait for a death, a signal, or the time to start a child again."""
+        servers = [server.fileno()] if server else []
         waiting = [child.start_at - time.monotonic() for child in self._children if child.process is None]
         sentinels = [child.process.sentinel for child in self._children if child.process is not None]
-        wait([*sentinels, self._wakeup], max(0.0, min(waiting)) if waiting else None)
+        ready = wait([*sentinels, *servers, self._wakeup], max(0.0, min(waiting)) if waiting else None)
         self._drain()
         if self._stopping:
             return
+        if server is not None and server.fileno() in ready:
+            log.error("the embedded Postgres died, it is started again")
+            server.restart()
         for child in self._children:
             if child.process is not None and not child.process.is_alive():
                 child.note_death()

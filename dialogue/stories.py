@@ -14,7 +14,7 @@ from dialogue.events import ActionExecuted, ActiveLoop, EntitiesAdded, SlotSet, 
 from dialogue.json import dumps
 from dialogue.sessions import begins_session
 from dialogue.tracker import ACTION_LISTEN, ACTION_SESSION_START, until
-from dialogue.yaml_text import Literal, block, is_plain
+from dialogue.yaml_text import Literal, block, quick
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -59,12 +59,8 @@ def _story(name: str, events: Sequence[Event]) -> str:
 
 def _item(step: Json) -> str:
     """The YAML of a list with this one item."""
-    if len(step) == 1:
-        ((key, value),) = step.items()
-        if isinstance(value, str) and is_plain(value):
-            return f"- {key}: {value}\n"
     try:
-        return block([step])
+        return quick(step) or block([step])
     except RecursionError:
         # JSON is YAML: what is too deep for blocks is written in its brackets.
         return f"- {dumps(step)}\n"
@@ -122,6 +118,15 @@ class _Message:
     def __init__(self, event: UserUttered) -> None:
         self.entities: list[Json] = list(event.parse_data.get("entities") or [])
         self.counts_by_text = False
+        self._known = set(map(dumps, self.entities))
+
+    def add(self, entities: Sequence[Json]) -> None:
+        """Add those that are not there yet."""
+        for entity in entities:
+            text = dumps(entity)
+            if text not in self._known:
+                self._known.add(text)
+                self.entities.append(entity)
 
 
 def _messages(events: Sequence[Event]) -> dict[int, _Message]:
@@ -151,7 +156,7 @@ def _correct(message: _Message, event: EntitiesAdded | UserFeaturization) -> Non
     if isinstance(event, UserFeaturization):
         message.counts_by_text = bool(event.use_text_for_featurization)
     else:
-        message.entities += [entity for entity in event.entities if entity not in message.entities]
+        message.add(event.entities)
 
 
 # --- a text with its entities -----------------------------------------------------------------------------------------

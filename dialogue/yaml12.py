@@ -89,7 +89,7 @@ def _compose(text: str, name: str) -> yaml.Node | None:
         finally:
             loader.dispose()
     except yaml.MarkedYAMLError as error:
-        raise InvalidYaml(name, _line(error.problem_mark), _sentence(error)) from None
+        raise InvalidYaml(name, _line(error.problem_mark, text), _sentence(error)) from None
     except yaml.reader.ReaderError as error:
         raise _bad_character(text, name, error.position) from None
     except UnicodeEncodeError as error:
@@ -106,7 +106,7 @@ def _refuse_depth(text: str, name: str) -> None:
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
         if depth > MAX_DEPTH:
-            raise InvalidYaml(name, _line(event.start_mark), f"nested deeper than {MAX_DEPTH} levels")
+            raise InvalidYaml(name, _line(event.start_mark, text), f"nested deeper than {MAX_DEPTH} levels")
 
 
 def _bad_character(text: str, name: str, index: int) -> InvalidYaml:
@@ -114,9 +114,9 @@ def _bad_character(text: str, name: str, index: int) -> InvalidYaml:
     return InvalidYaml(name, line, f"the character U+{ord(text[index]):04X} is not allowed")
 
 
-def _line(mark: Any) -> int:
-    line: int = mark.line if mark else 0
-    return line + 1
+def _line(mark: Any, text: str) -> int:
+    """The line of a mark; what is missing at the end is missed on the last line, not behind it."""
+    return min(mark.line + 1, len(text.splitlines())) if mark else 1
 
 
 def _sentence(error: yaml.MarkedYAMLError) -> str:

@@ -21,10 +21,12 @@ from eventstore.errors import (
 )
 from eventstore.events import Append, Appended, CheckpointMove, Commit, Head, LogIdentity, NewEvent, RecordedEvent
 from eventstore.leases import Lease, Leases
+from eventstore.maintenance import Maintained, maintain
 from eventstore.migrate import migrate
 from eventstore.reads import Reader
 from eventstore.snapshots import Snapshot, Snapshots
 from eventstore.store import EventStore
+from eventstore.verify import Verified, verify
 
 __all__ = [
     "Append",
@@ -47,6 +49,7 @@ __all__ = [
     "LeaseLost",
     "Leases",
     "LogIdentity",
+    "Maintained",
     "NewEvent",
     "OpeningNeeded",
     "QueueFull",
@@ -55,7 +58,10 @@ __all__ = [
     "Snapshot",
     "Snapshots",
     "StoreUnavailable",
+    "Verified",
     "WrongExpectedVersion",
     "check_conversation_id",
+    "maintain",
     "migrate",
+    "verify",
 ]

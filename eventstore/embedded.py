@@ -92,6 +92,10 @@ class EmbeddedPostgres:
     """Of the running server, such as `18.6`."""
     _use: socket.socket = field(repr=False, compare=False)
 
+    def fileno(self) -> int:
+        """A descriptor that becomes readable when the supervisor of the server has died; `start` it again then."""
+        return self._use.fileno()
+
     def close(self) -> None:
         """End this use; closing twice does nothing. The server stops when no use is left."""
         self._use.close()

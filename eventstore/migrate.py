@@ -5,8 +5,10 @@ from __future__ import annotations
 from importlib.resources import files
 from typing import TYPE_CHECKING, Final
 
-from eventstore.database import check_server
-from eventstore.errors import DatabaseNotUsable
+import asyncpg
+
+from eventstore.database import check_server, is_unavailable, reason_of
+from eventstore.errors import DatabaseNotUsable, StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,21 +36,38 @@ async def migrate(
     the log is made.
 
     Raises:
-        DatabaseNotUsable: the server is not fit, or its schema is newer than this release.
+        DatabaseNotUsable: the server is not fit, the role lacks a right, or the schema is newer than this release.
+        StoreUnavailable: there is no answer from the server.
     """
     known = available() if migrations is None else list(migrations)
-    connection = await database.connect()
     try:
-        await check_server(connection)
-        async with connection.transaction():
-            applied = await _migrate_locked(connection, database, known)
-        if not await connection.fetchval(database.sql("SELECT count(*) FROM @schema@.log")):
-            statement = "INSERT INTO @schema@.log (partition_size) VALUES ($1) ON CONFLICT DO NOTHING"
-            await connection.execute(database.sql(statement), partition_size)
-        await connection.execute(database.sql("SELECT @schema@.make_partitions()"))
-        return applied
-    finally:
-        await connection.close()
+        connection = await database.connect()
+        try:
+            await check_server(connection)
+            return await _bring_up(connection, database, known, partition_size)
+        finally:
+            await connection.close(timeout=database.patience)
+    except asyncpg.InsufficientPrivilegeError as error:
+        raise DatabaseNotUsable(
+            f"schema {database.schema!r}: {reason_of(error)}; let the role own the schema,"
+            f" as after CREATE SCHEMA {database.quoted_schema} AUTHORIZATION the_role"
+        ) from error
+    except Exception as error:
+        if not is_unavailable(error):
+            raise
+        raise StoreUnavailable(reason_of(error)) from error
+
+
+async def _bring_up(
+    connection: Connection, database: Database, known: list[tuple[str, str]], partition_size: int
+) -> list[str]:
+    async with connection.transaction():
+        applied = await _migrate_locked(connection, database, known)
+    if not await connection.fetchval(database.sql("SELECT count(*) FROM @schema@.log")):
+        statement = "INSERT INTO @schema@.log (partition_size) VALUES ($1) ON CONFLICT DO NOTHING"
+        await connection.execute(database.sql(statement), partition_size)
+    await connection.execute(database.sql("SELECT @schema@.make_partitions()"))
+    return applied
 
 
 async def _migrate_locked(connection: Connection, database: Database, known: list[tuple[str, str]]) -> list[str]:

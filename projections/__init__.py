@@ -3,6 +3,18 @@
 from __future__ import annotations
 
 from projections.documents import VERBOSITIES, Verbosity, session_begin, tracker_document
+from projections.slots import Status, statuses
 from projections.trackers import Trackers, View, Window, Write
 
-__all__ = ["VERBOSITIES", "Trackers", "Verbosity", "View", "Window", "Write", "session_begin", "tracker_document"]
+__all__ = [
+    "VERBOSITIES",
+    "Status",
+    "Trackers",
+    "Verbosity",
+    "View",
+    "Window",
+    "Write",
+    "session_begin",
+    "statuses",
+    "tracker_document",
+]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -14,7 +15,6 @@ from projections.text import storable
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
-    from datetime import datetime
 
     from eventstore import EventStore
     from projections.slots import LoggedEvent
@@ -62,7 +62,8 @@ ON CONFLICT (conversation) DO UPDATE SET
     channel = CASE WHEN excluded.generation > 1 OR excluded.user_events > 0 THEN excluded.channel ELSE k.channel END,
     action = CASE WHEN excluded.generation > 1 OR excluded.action_events > 0 THEN excluded.action ELSE k.action END
 """
-# $1 int: limit; the conditions' values follow. The limit inside keeps the look-ups of ids and times to the rows that are shown.
+# $1 int: limit; the values of the conditions follow. The limit inside keeps the look-ups of ids and times to the rows
+# that are shown.
 PAGE: Final = """
 SELECT c.id, i.version, i.generation, i.position, first."time", last."time", i.events, i.user_events, i.bot_events,
     i.action_events, i.intent, i.channel, i.action
@@ -79,7 +80,8 @@ ORDER BY i.position DESC
 # Times of commits grow with positions, so a time is a position, and the index needs no column for it.
 SINCE: Final = """
 position > coalesce((
-    SELECT m.last_position FROM @schema@.commit m WHERE m."time" < {} ORDER BY m."time" DESC, m.last_position DESC LIMIT 1
+    SELECT m.last_position FROM @schema@.commit m WHERE m."time" < {}
+    ORDER BY m."time" DESC, m.last_position DESC LIMIT 1
 ), 0)
 """
 
@@ -110,7 +112,7 @@ class Page(Struct, frozen=True):
 
 
 class NotBuilt(Exception):
-    """The index was never filled on this database: the process that keeps it has not run yet, or is still filling it."""
+    """The index was never filled on this database: the process that keeps it has not run, or is still filling it."""
 
 
 class InvalidQuery(ValueError):

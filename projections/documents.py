@@ -19,8 +19,8 @@ async def tracker_document(
 ) -> str:
     """The state with its events as ASCII JSON text. Events go in as they are stored; they are not encoded again.
 
-    NONE shows `null`; APPLIED the events that still count; AFTER_RESTART those after the last restart; ALL every event of
-    the current generation. With `session_only` the list begins no earlier than the last `action_session_start`.
+    NONE shows `null`; APPLIED the events that still count; AFTER_RESTART those after the last restart; ALL every event
+    of the current generation. With `session_only` the list begins no earlier than the last `action_session_start`.
     """
     tracker = view.tracker
     if verbosity == "NONE":

@@ -17,7 +17,7 @@ import structlog
 
 from eventstore import CheckpointMoved, CorruptLog, EventStoreError, ForeignLog, LeaseLost, StoreUnavailable
 from eventstore.database import is_unavailable, reason_of
-from eventstore.leases import RENEW_EVERY
+from eventstore.leases import RENEW_EVERY, SECONDS
 from projections import slots
 from projections.text import storable
 
@@ -32,6 +32,7 @@ log = structlog.get_logger("turnlog.projections")
 BATCH: Final = 10_000  #: events in one transaction, at most
 BATCH_BYTES: Final = 16_000_000  #: of bodies in one transaction; a larger one goes alone
 POLL: Final = 0.25  #: seconds after which the log is looked at without a hint
+IDLE: Final = SECONDS  #: seconds after which the server ends a transaction that got no statement
 STAND_BY: Final = RENEW_EVERY  #: seconds between two tries to take the lease, or to reach the database
 
 Mode = Literal["standby", "running", "superseded", "unavailable"]
@@ -119,7 +120,7 @@ class ProjectionRunner:
             await asyncio.sleep(STAND_BY)  # nothing tells when a lease runs out or a server is back
 
     async def rebuild(self) -> None:
-        """Build the projection anew from position 1 while the old one is read, and return when readers have the new one.
+        """Build the projection anew from position 1, beside the old one, and return when readers have the new one.
 
         Works from any process, and takes the place of a rebuild that is under way. The one who holds the lease does the
         work; when it crashes, the next one goes on. Also returns when another rebuild took this one's place.
@@ -181,6 +182,8 @@ class ProjectionRunner:
         try:
             # What a crash of the server takes back it takes back together with the checkpoint.
             await connection.execute("SET synchronous_commit = off")
+            # A process that was stopped amid a transaction must not keep its rows locked for the next one.
+            await connection.execute(f"SET idle_in_transaction_session_timeout = '{IDLE}s'")
             yield connection
         finally:
             connection.terminate()
@@ -200,7 +203,7 @@ class ProjectionRunner:
             position = await self._feed(connection, lease, slot, head)
             moved |= position > slot.position
             if slot.state == "active":
-                live = position
+                live = position if slot.number in self._verified else 0  # one that stopped is not waited for
             elif position >= max(head, live) and slot.error is None:
                 moved |= await self._switch(connection, lease, slot, position)
         for slot in found:
@@ -235,7 +238,7 @@ class ProjectionRunner:
                 return await self._apply(connection, lease, slot, limit, head)
             except _Retired:
                 break
-            except Exception as error:  # noqa: BLE001  a projection's code may fail in any way: it stops and is shown
+            except Exception as error:  # a projection's code may fail in any way
                 if not _blames_projection(error):
                     raise
                 if limit == 1 or isinstance(error, ForeignLog):
@@ -282,15 +285,13 @@ class ProjectionRunner:
         try:
             async with _transaction(connection):
                 await self._projection.finish(connection, self._sql(slot.table))
-                processed = await self._count(connection, slot, 0)
-                if processed != position:
-                    raise ProjectionStopped(f"{processed} events were applied, but it is at position {position}")
+                _prove(await self._count(connection, slot, 0), position)
                 await connection.execute(self._sql(RETIRE_OTHERS), slot.number, slot.name, slot.code_version)
                 await connection.execute(self._sql(ACTIVATE), slot.number)
                 await self._store.checkpoints.move(slot.checkpoint, position, position, lease, connection=connection)
         except _Retired:
             return True
-        except Exception as error:  # noqa: BLE001  as in _feed
+        except Exception as error:  # as in _feed
             if not _blames_projection(error):
                 raise
             await self._stop(connection, slot, error)
@@ -336,6 +337,12 @@ class ProjectionRunner:
         if mode != self.mode:
             log.info("projection " + mode, projection=self._projection.name, reason=reason)
         self.mode, self.reason = mode, reason
+
+
+def _prove(processed: int, position: int) -> None:
+    """Positions are dense, so as many events as the position says are all events."""
+    if processed != position:
+        raise ProjectionStopped(f"{processed} events were applied, but it is at position {position}")
 
 
 def _blames_projection(error: Exception) -> bool:

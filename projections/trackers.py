@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -21,7 +22,6 @@ from dialogue.json import dumps, loads
 from eventstore import Append, Appended, Head, NewEvent, OpeningNeeded, RecordedEvent, StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
     from datetime import datetime
 
     from dialogue import Domain
@@ -63,8 +63,9 @@ class Window:
 
     def events(self, after: int, upto: int) -> list[tuple[int, Event]]:
         """Version and value of the events with versions in (`after`, `upto`]."""
-        versions = range(after + 1, upto + 1)
-        return [(v, decode_stored(self.types[v - self.first], SCHEMA_VERSION, self.texts[v - self.first])) for v in versions]
+        first, last = after + 1 - self.first, upto + 1 - self.first
+        texts = zip(self.types[first:last], self.texts[first:last], strict=True)
+        return [(after + n, decode_stored(type_, SCHEMA_VERSION, text)) for n, (type_, text) in enumerate(texts, 1)]
 
 
 class View(Struct, frozen=True):
@@ -140,7 +141,8 @@ class Trackers:
             appended = await self._store.append(_request(write, new, opening))
         opening_events = opening[0] if opening and appended.opened else ()
         new_opening = opening[1] if opening and appended.opened else ()
-        return await self._after(write.conversation, appended, (*opening_events, *write.events), (*new_opening, *new)), appended
+        view = await self._after(write.conversation, appended, (*opening_events, *write.events), (*new_opening, *new))
+        return view, appended
 
     async def current(self, conversation: str) -> View | None:
         """The conversation as it is now; None when the log has no event of it.
@@ -152,7 +154,7 @@ class Trackers:
         return held.view if held else None
 
     async def at_version(self, conversation: str, version: int) -> View | None:
-        """The conversation as it was at a version; None when it never was there. Version 0 is before its first event."""
+        """The conversation as it was at a version; None when it never was there. At 0 it has no events yet."""
         held = self._held.get(conversation)
         if held is not None and held.view.version == version:
             return held.view
@@ -170,7 +172,7 @@ class Trackers:
         return await self.at_version(conversation, version) if version else None
 
     async def until(self, view: View, timestamp: float) -> View:
-        """The view's generation up to the event before the first one that is later than `timestamp`, by the events' times.
+        """The view's generation up to the event before the first one whose own time is later than `timestamp`.
 
         Raises:
             StoreUnavailable: the database is away.

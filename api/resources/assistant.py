@@ -1,4 +1,4 @@
-"""Endpoints that need a running assistant, which this release does not have yet: they answer 409, as without a model."""
+"""Endpoints that need a running assistant, which this release does not have: they answer 409, as without a model."""
 
 from __future__ import annotations
 

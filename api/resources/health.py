@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import asdict
 from sanic.response import HTTPResponse
 
 from api import metrics
 from api.endpoint import json_response
 from dialogue.json import dumps
 from eventstore import StoreUnavailable
+from projections import statuses
 
 if TYPE_CHECKING:
     from sanic import Request
@@ -24,16 +26,27 @@ async def get_live(_service: Service, _request: Request) -> HTTPResponse:
 
 
 async def get_ready(service: Service, _request: Request) -> HTTPResponse:
-    """200 when requests can be served, 503 when the database is away. A missing model or a late projection is no hindrance."""
+    """200 when requests can be served, 503 when the database is away. A missing model is no hindrance."""
     details: dict[str, Any] = {"model": service.model.file if service.model else None}
     try:
         position = await service.store.read.last_position()
+        projections = [asdict(status) for status in await statuses(service.store.read)]
     except StoreUnavailable as error:
-        return json_response(dumps({"status": "unavailable", "database": error.reason, **details}), 503, {"Retry-After": "1"})
-    return json_response(dumps({"status": "ok", "database": "ok", "position": position, **details}))
+        return json_response(
+            dumps({"status": "unavailable", "database": error.reason, **details}), 503, {"Retry-After": "1"}
+        )
+    return json_response(
+        dumps({"status": "ok", "database": "ok", "position": position, "projections": projections, **details})
+    )
 
 
-async def get_metrics(_service: Service, _request: Request) -> HTTPResponse:
+async def get_metrics(service: Service, _request: Request) -> HTTPResponse:
     """Metrics of all processes of this service, for Prometheus."""
+    try:
+        metrics.show_log(await service.store.read.last_position(), await statuses(service.store.read))
+    except StoreUnavailable:
+        metrics.DATABASE_UP.set(0)
+    else:
+        metrics.DATABASE_UP.set(1)
     text = await asyncio.get_running_loop().run_in_executor(None, metrics.exposition)
     return HTTPResponse(text, content_type=metrics.CONTENT_TYPE)

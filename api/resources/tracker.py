@@ -86,6 +86,7 @@ async def _append(service: Service, request: Request, verbosity: Verbosity, writ
         headers["Idempotency-Replayed"] = "true"
     else:
         EVENTS.inc(appended.version - appended.base)
+        service.hint.send()
     return json_response(await tracker_document(service.trackers, view, verbosity, session_only=True), headers=headers)
 
 
@@ -137,5 +138,3 @@ async def _chosen_view(service: Service, request: Request, conversation: str) ->
     if time_text is not None:
         return await service.trackers.at_time(conversation, requests.moment(time_text, "at"))
     return await service.trackers.current(conversation)
-
-

@@ -96,9 +96,7 @@ class TestFold:
     ) -> None:
         cut = data.draw(st.integers(0, len(listed)))
         tracker = whole(listed[:cut], domain)
-        snapshot = (
-            msgspec.json.decode(dumps(msgspec.to_builtins(tracker)), type=Tracker) if _plain(tracker) else tracker
-        )
+        snapshot = msgspec.convert(loads(dumps(msgspec.to_builtins(tracker)).encode()), Tracker)
         again = fold(snapshot, listed[cut:], domain, listed[snapshot.reset_version : cut])
         assert again == whole(listed, domain)
 
@@ -153,12 +151,6 @@ def _last(listed: list[Event], *types: str) -> int:
     own = reference.generation(listed)
     before = len(listed) - len(own)
     return max((before + index for index, event in enumerate(own, 1) if event.type in types), default=0)
-
-
-def _plain(tracker: Tracker) -> bool:
-    """Whether msgspec can read the tracker's text: it knows no lone surrogates and no integers of hundreds of digits."""
-    text = dumps(msgspec.to_builtins(tracker))
-    return "\\ud" not in text and "0" * 300 not in text
 
 
 class TestApplied:

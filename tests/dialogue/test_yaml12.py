@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from dialogue import InvalidYaml, load_yaml
 from dialogue.yaml12 import MAX_DEPTH, load_with_lines
-from dialogue.yaml_text import block
+from dialogue.yaml_text import Literal, block, quick
 from tests.dialogue.strategies import values
 
 
@@ -78,7 +78,7 @@ def test_lines_are_those_of_keys_and_items() -> None:
     ("text", "line", "reason"),
     [
         ("a: 1\nb: 2\na: 3\n", 3, "the key 'a' comes twice"),
-        ("a:\n  - [\n", 3, "did not find expected node content"),
+        ("a:\n  - [\n", 2, "did not find expected node content"),
         ("a: *b\n", 1, "undefined alias"),
         ("--- a\n--- b\n", 2, "another document"),
         ("x\n\x07", 2, "U+0007 is not allowed"),
@@ -123,3 +123,22 @@ def _readable(value: Any) -> bool:
 @given(values.filter(_readable))
 def test_what_is_written_is_read_back(value: Any) -> None:
     assert load_yaml(block([value]), "f") == [value]
+
+
+_likely = st.text("ab_1-.: é'\n", max_size=6) | st.sampled_from(["null", "True", "city", "hello there"])
+
+
+@given(st.dictionaries(_likely, st.none() | _likely | _likely.map(Literal), min_size=1, max_size=2), _likely)
+def test_the_quick_way_writes_what_the_general_way_does(step: dict[str, Any], key: str) -> None:
+    for item in (step, {key: [step]}):
+        assert quick(item) in (None, block([item]))
+
+
+def test_the_quick_way_is_taken_for_what_most_stories_hold() -> None:
+    steps: list[dict[str, Any]] = [
+        {"intent": "greet", "user": Literal("hello [Berlin](city)")},
+        {"action": "utter_greet"},
+        {"slot_was_set": [{"city": "Berlin"}]},
+        {"active_loop": None},
+    ]
+    assert [quick(step) for step in steps] == [block([step]) for step in steps]
