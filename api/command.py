@@ -75,7 +75,7 @@ def _with_single_origins(args: Sequence[str]) -> list[str]:
 def _option(flag: Flag) -> click.Option:
     return click.Option(
         [flag.name, *_declarations(flag.spellings)],
-        is_flag=flag.kind == "switch",
+        is_flag=flag.kind == "switch" or None,  # False would let the value be left out
         multiple=flag.kind in ("texts", "secrets"),
         type=click.IntRange(flag.low, flag.high) if flag.kind == "whole" else None,
     )

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from api.settings import LogSettings, Notice, Syslog
 
-PACKAGES: Final = ("turnlog",)
+OURS: Final = "turnlog"
 SYSLOG_TIMEOUT_SECONDS: Final = 1.0
 SYSLOG_PAUSE_SECONDS: Final = 30.0
 
@@ -98,8 +98,7 @@ def _install(handlers: list[logging.Handler], settings: LogSettings) -> None:
     for handler in handlers:
         root.addHandler(handler)
     root.setLevel(settings.libraries)
-    for package in PACKAGES:
-        logging.getLogger(package).setLevel(settings.level)
+    logging.getLogger(OURS).setLevel(settings.level)
 
 
 def _install_file(path: Path) -> None:
@@ -147,6 +146,7 @@ class _SyslogHandler(SysLogHandler):
     def __init__(self, settings: Syslog) -> None:
         self._silent_until = 0.0
         self._place = (settings.address, settings.port)
+        self.unixsocket = False
         kind = socket.SOCK_STREAM if settings.protocol == "TCP" else socket.SOCK_DGRAM
         super().__init__(self._place, socktype=kind)
         self.append_nul = False
@@ -167,7 +167,7 @@ class _SyslogHandler(SysLogHandler):
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name in the base class
         self._silent_until = time.monotonic() + SYSLOG_PAUSE_SECONDS
-        structlog.get_logger(__name__).warning(
+        structlog.get_logger(f"{OURS}.logs").warning(
             "the syslog server takes no lines",
             address=self._place,
             error=str(sys.exception()),

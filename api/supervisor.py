@@ -49,6 +49,7 @@ class Child:
         self.process.start()
         theirs.close()
         self._started = time.monotonic()
+        log.info("process started", process=self.name, pid=self.process.pid)
 
     def send(self, database: Database) -> None:
         """Tell the process which database to use."""

@@ -87,7 +87,19 @@ async def _append(service: Service, request: Request, verbosity: Verbosity, writ
     else:
         EVENTS.inc(appended.version - appended.base)
         service.hint.send()
-    return json_response(await tracker_document(service.trackers, view, verbosity, session_only=True), headers=headers)
+    after = 0 if write.replaces else await _shown_after(service, view, appended.base)
+    return json_response(await tracker_document(service.trackers, view, verbosity, after), headers=headers)
+
+
+async def _shown_after(service: Service, view: View, base: int) -> int:
+    """The version after which the answer to a write begins: with the session that was current when it came, at `base`.
+
+    So does Rasa: it loads that session, and new events come behind it, also those that begin a session of their own.
+    """
+    if view.tracker.session_version <= base or base <= view.tracker.generation_version:
+        return session_begin(view.tracker)
+    before = await service.trackers.at_version(view.conversation, base)
+    return session_begin(before.tracker) if before else 0
 
 
 def _write(

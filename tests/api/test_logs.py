@@ -23,7 +23,7 @@ from api.settings import LogSettings, Notice, Syslog, load
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-LOGGER = "api.test"
+LOGGER = "turnlog.test"
 
 
 class Terminal(io.StringIO):
@@ -35,9 +35,11 @@ class Terminal(io.StringIO):
 def _restored() -> Iterator[None]:
     """Logging as it was before the test."""
     root = logging.getLogger()
-    named = [root, *(logging.getLogger(name) for name in (*logs.PACKAGES, "sanic.access"))]
+    named = [root, *(logging.getLogger(name) for name in (logs.OURS, "sanic.access"))]
     before = [(logger, logger.level, logger.disabled, logger.handlers[:]) for logger in named]
     yield
+    for name in (LOGGER, "sanic.error", "asyncpg", "py.warnings"):
+        logging.getLogger(name).disabled = False
     for handler in set(root.handlers) - set(before[0][3]):
         handler.close()
     for logger, level, disabled, handlers in before:
@@ -47,19 +49,28 @@ def _restored() -> Iterator[None]:
     structlog.reset_defaults()
 
 
+class Errors:
+    """What went to the standard error stream, which is no terminal."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self._capsys = capsys
+        self._text = ""
+
+    def getvalue(self) -> str:
+        self._text += self._capsys.readouterr().err
+        return self._text
+
+
 @pytest.fixture
-def stream(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
-    """What goes to the standard error stream, which is no terminal."""
-    captured = io.StringIO()
-    monkeypatch.setattr(sys, "stderr", captured)
-    return captured
+def stream(capsys: pytest.CaptureFixture[str]) -> Errors:
+    return Errors(capsys)
 
 
-def lines(stream: io.StringIO) -> list[dict[str, Any]]:
+def lines(stream: Errors | Terminal) -> list[dict[str, Any]]:
     return [json.loads(line) for line in stream.getvalue().splitlines()]
 
 
-def test_a_line_is_a_json_object_whose_first_fields_are_always_the_same(stream: io.StringIO) -> None:
+def test_a_line_is_a_json_object_whose_first_fields_are_always_the_same(stream: Errors) -> None:
     logs.configure(LogSettings())
     structlog.get_logger(LOGGER).info("ready", port=5005)
     (line,) = lines(stream)
@@ -68,7 +79,7 @@ def test_a_line_is_a_json_object_whose_first_fields_are_always_the_same(stream: 
     assert line["time"].endswith("Z")
 
 
-def test_a_line_of_a_library_has_the_same_form(stream: io.StringIO) -> None:
+def test_a_line_of_a_library_has_the_same_form(stream: Errors) -> None:
     logs.configure(LogSettings())
     logging.getLogger("sanic.error").error("worker %s died", 3)
     (line,) = lines(stream)
@@ -76,17 +87,17 @@ def test_a_line_of_a_library_has_the_same_form(stream: io.StringIO) -> None:
     assert (line["level"], line["logger"], line["event"]) == ("error", "sanic.error", "worker 3 died")
 
 
-def test_an_exception_is_a_field(stream: io.StringIO) -> None:
+def test_an_exception_is_a_field(stream: Errors) -> None:
     logs.configure(LogSettings())
     try:
-        raise ValueError("wrong")
+        int("wrong")
     except ValueError:
         structlog.get_logger(LOGGER).exception("failed")
     (line,) = lines(stream)
-    assert line["exception"].endswith("ValueError: wrong")
+    assert line["exception"].endswith("invalid literal for int() with base 10: 'wrong'")
 
 
-def test_what_is_bound_to_the_context_is_in_the_line(stream: io.StringIO) -> None:
+def test_what_is_bound_to_the_context_is_in_the_line(stream: Errors) -> None:
     logs.configure(LogSettings())
     with structlog.contextvars.bound_contextvars(request_id="r1"):
         structlog.get_logger(LOGGER).info("done")
@@ -110,7 +121,7 @@ def test_a_terminal_gets_json_if_it_is_asked_for(monkeypatch: pytest.MonkeyPatch
     assert lines(terminal)[0]["event"] == "ready"
 
 
-def test_levels_are_set_apart_for_us_and_for_libraries(stream: io.StringIO) -> None:
+def test_levels_are_set_apart_for_us_and_for_libraries(stream: Errors) -> None:
     logs.configure(LogSettings(level="DEBUG", libraries="ERROR"))
     structlog.get_logger(LOGGER).debug("ours")
     logging.getLogger("asyncpg").warning("theirs")
@@ -118,7 +129,7 @@ def test_levels_are_set_apart_for_us_and_for_libraries(stream: io.StringIO) -> N
     assert [line["event"] for line in lines(stream)] == ["ours", "their fault"]
 
 
-def test_a_second_configuration_replaces_the_first(stream: io.StringIO) -> None:
+def test_a_second_configuration_replaces_the_first(stream: Errors) -> None:
     logs.configure(LogSettings())
     logs.configure(LogSettings(level="WARNING"))
     structlog.get_logger(LOGGER).info("not told")
@@ -126,7 +137,7 @@ def test_a_second_configuration_replaces_the_first(stream: io.StringIO) -> None:
     assert [line["event"] for line in lines(stream)] == ["told"]
 
 
-def test_warnings_of_python_are_lines_too(stream: io.StringIO) -> None:
+def test_warnings_of_python_are_lines_too(stream: Errors) -> None:
     logs.configure(LogSettings())
     with warnings.catch_warnings():
         warnings.simplefilter("always")
@@ -136,20 +147,20 @@ def test_warnings_of_python_are_lines_too(stream: io.StringIO) -> None:
     assert [line["logger"] for line in lines(stream)] == ["py.warnings"]
 
 
-def test_sanics_own_access_lines_are_off(stream: io.StringIO) -> None:
+def test_sanics_own_access_lines_are_off(stream: Errors) -> None:
     logs.configure(LogSettings(libraries="DEBUG"))
     logging.getLogger("sanic.access").info("GET /status?token=hidden")
     assert stream.getvalue() == ""
 
 
-def test_a_log_file_gets_every_line(stream: io.StringIO, tmp_path: Path) -> None:
+def test_a_log_file_gets_every_line(stream: Errors, tmp_path: Path) -> None:
     logs.configure(LogSettings(file=tmp_path / "log"))
     structlog.get_logger(LOGGER).info("ready", name="ü\ud800")
     assert (tmp_path / "log").read_text() == stream.getvalue()
     assert lines(stream)[0]["name"] == "ü\ud800"
 
 
-def test_a_log_file_that_was_moved_is_opened_again(stream: io.StringIO, tmp_path: Path) -> None:
+def test_a_log_file_that_was_moved_is_opened_again(stream: Errors, tmp_path: Path) -> None:
     logs.configure(LogSettings(file=tmp_path / "log"))
     (tmp_path / "log").rename(tmp_path / "log.1")
     logs.reopen()
@@ -164,7 +175,7 @@ def test_a_log_file_that_can_not_be_opened_is_named(tmp_path: Path) -> None:
         logs.configure(LogSettings(file=tmp_path / "none" / "log"))
 
 
-def test_a_syslog_server_gets_datagrams(stream: io.StringIO) -> None:
+def test_a_syslog_server_gets_datagrams(stream: Errors) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
         server.bind(("127.0.0.1", 0))
         server.settimeout(10)
@@ -173,7 +184,7 @@ def test_a_syslog_server_gets_datagrams(stream: io.StringIO) -> None:
         assert server.recv(10_000).decode() == "<14>turnlog: " + stream.getvalue().rstrip("\n")
 
 
-def test_a_syslog_server_gets_lines_over_tcp(stream: io.StringIO) -> None:
+def test_a_syslog_server_gets_lines_over_tcp(stream: Errors) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(10)
         logs.configure(LogSettings(syslog=Syslog(address="127.0.0.1", port=server.getsockname()[1], protocol="TCP")))
@@ -183,7 +194,7 @@ def test_a_syslog_server_gets_lines_over_tcp(stream: io.StringIO) -> None:
             assert received.readline() == "<14>turnlog: " + stream.getvalue()
 
 
-def test_a_syslog_server_that_goes_away_is_told_once_and_holds_nothing_up(stream: io.StringIO) -> None:
+def test_a_syslog_server_that_goes_away_is_told_once_and_holds_nothing_up(stream: Errors) -> None:
     server = socket.create_server(("127.0.0.1", 0))
     logs.configure(LogSettings(syslog=Syslog(address="127.0.0.1", port=server.getsockname()[1], protocol="TCP")))
     server.accept()[0].close()
@@ -223,7 +234,7 @@ def test_a_configuration_file_that_is_wrong_is_named(text: str, tmp_path: Path) 
         logs.configure(LogSettings(config=tmp_path / "logging.yml"))
 
 
-def test_notices_are_told_with_their_level(stream: io.StringIO) -> None:
+def test_notices_are_told_with_their_level(stream: Errors) -> None:
     logs.configure(LogSettings())
     logs.tell((Notice("info", "100% fine"), Notice("warning", "not fine")))
     assert [(line["level"], line["event"]) for line in lines(stream)] == [
@@ -277,15 +288,15 @@ def test_passwords_tokens_and_credentials_are_taken_out_of_every_line(
     structlog.get_logger(LOGGER).error(text)
     logging.getLogger("sanic.error").error("failed: %s", text)
     try:
-        raise ConnectionError(text)
-    except ConnectionError:
+        int(text)
+    except ValueError:
         logging.getLogger("sanic.error").exception("failed")
     assert len(stream.getvalue().splitlines()) >= 4
     assert "hidden" not in stream.getvalue()
 
 
 def test_a_start_with_every_secret_logs_none_of_them(
-    stream: io.StringIO, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    stream: Errors, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("endpoints.yml").write_text(
@@ -306,7 +317,7 @@ def test_a_start_with_every_secret_logs_none_of_them(
     assert "hidden" not in stream.getvalue()
 
 
-def test_lines_of_several_threads_are_whole(stream: io.StringIO) -> None:
+def test_lines_of_several_threads_are_whole(stream: Errors) -> None:
     logs.configure(LogSettings())
     logger = structlog.get_logger(LOGGER)
     threads = [threading.Thread(target=lambda: [logger.info("x" * 500) for _ in range(50)]) for _ in range(4)]
