@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
 if TYPE_CHECKING:
@@ -17,14 +17,12 @@ if TYPE_CHECKING:
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
-REQUESTS: Final = Counter("turnlog_http_requests_total", "Answered requests.", ["endpoint", "method", "status"])
 SECONDS: Final = Histogram(
     "turnlog_http_request_seconds",
-    "Time from a request's arrival to its answer.",
-    ["endpoint"],
+    "Time from a request's arrival to its answer; its count is the number of answers.",
+    ["endpoint", "method", "status"],
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )
-EVENTS: Final = Counter("turnlog_events_appended_total", "Events that were appended over HTTP.")
 DATABASE_UP: Final = Gauge(
     "turnlog_database_up", "Whether the database answered the last scrape.", multiprocess_mode="mostrecent"
 )
@@ -54,16 +52,14 @@ class EndpointMetrics:
 
     def __init__(self, endpoint: str, method: str) -> None:
         self._endpoint, self._method = endpoint, method
-        self._observe: Callable[[float], None] = SECONDS.labels(endpoint).observe
-        self._requests: dict[int, Callable[[], None]] = {}
+        self._observe: dict[int, Callable[[float], None]] = {}
 
     def count(self, status: int, seconds: float) -> None:
         """Count an answer."""
-        increment = self._requests.get(status)
-        if increment is None:
-            increment = self._requests[status] = REQUESTS.labels(self._endpoint, self._method, str(status)).inc
-        increment()
-        self._observe(seconds)
+        observe = self._observe.get(status)
+        if observe is None:
+            observe = self._observe[status] = SECONDS.labels(self._endpoint, self._method, str(status)).observe
+        observe(seconds)
 
 
 def show_log(position: int, statuses: list[Status]) -> None:

@@ -64,6 +64,10 @@ class Kept:
         """(position of a user message, position of the named action that was the first after it)"""
         self.runs: dict[str, list[int]] = {}
         self.rejections: dict[str, list[int]] = {}
+        self.named: list[tuple[int, str]] = []
+        """(position, name) of all named actions: what is in `runs`, in one stack"""
+        self.rejected: list[tuple[int, str]] = []
+        """The same of what is in `rejections`."""
 
     def add(self, key: int, event: Event) -> None:
         if isinstance(event, _RESETS):
@@ -99,12 +103,14 @@ class Kept:
             self.loop_ends.append(position)
         elif isinstance(event, ActionExecutionRejected) and isinstance(event.name, str):
             self.rejections.setdefault(event.name, []).append(position)
+            self.rejected.append((position, event.name))
 
     def _append_action(self, position: int, event: ActionExecuted) -> None:
         if event.name is not None:
             if _top(self.users) > _top(self.actions):
                 self.answers.append((self.users[-1], position))
             self.runs.setdefault(event.name, []).append(position)
+            self.named.append((position, event.name))
         self.actions.append(position)
 
     def _runs_again(self, loop: str) -> bool:
@@ -118,23 +124,25 @@ class Kept:
         for stack in (self.actions, self.users, self.featurizations):
             while _top(stack) > position:
                 self.keys[stack.pop()] = None
-        self._forget_runs(position + 1)
+        _forget(self.named, self.runs, position + 1)
 
     def _cut_from(self, stack: list[int]) -> None:
         """Take back the event on top of the stack and all after it; everything, if there is none."""
         length = max(_top(stack), 0)
         del self.keys[length:]
-        for positions in (self.actions, self.users, self.featurizations, self.loop_ends, *self.rejections.values()):
+        for positions in (self.actions, self.users, self.featurizations, self.loop_ends):
             while _top(positions) >= length:
                 positions.pop()
         while self.answers and self.answers[-1][1] >= length:
             self.answers.pop()
-        self._forget_runs(length)
+        _forget(self.named, self.runs, length)
+        _forget(self.rejected, self.rejections, length)
 
-    def _forget_runs(self, length: int) -> None:
-        for positions in self.runs.values():
-            while _top(positions) >= length:
-                positions.pop()
+
+def _forget(all_names: list[tuple[int, str]], by_name: dict[str, list[int]], length: int) -> None:
+    """Take back what stands at positions from `length` on; a look at every name would cost their number each time."""
+    while all_names and all_names[-1][0] >= length:
+        by_name[all_names.pop()[1]].pop()
 
 
 def _top(positions: list[int]) -> int:

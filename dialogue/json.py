@@ -20,6 +20,7 @@ MAX_DEPTH = 500
 still be wrapped, compared and written by code that recurses."""
 
 _DECODER = msgspec.json.Decoder()
+_QUICK_ENCODER = msgspec.json.Encoder()
 _ENCODER = json.JSONEncoder(ensure_ascii=True, allow_nan=False, check_circular=False, separators=(",", ":"))
 
 # A string, even one that the text's end cuts off: every quote is then looked at once.
@@ -70,6 +71,18 @@ def dumps(value: Any) -> str:
     Raises ValueError for NaN and infinities.
     """
     return _ENCODER.encode(value)
+
+
+def dumps_quickly(value: Any) -> str:
+    """Return an ASCII JSON text of a value, for answers: several times faster than the canonical one for most values.
+
+    It says the same, but may write floats with large exponents otherwise (`1e16`, not `1e+16`).
+    """
+    try:
+        text = _QUICK_ENCODER.encode(value)
+    except UnicodeEncodeError:  # a lone surrogate
+        return dumps(value)
+    return text.decode() if text.isascii() else dumps(value)
 
 
 def refuse_depth(body: bytes) -> None:

@@ -30,7 +30,7 @@ from dialogue.events import (
     UserUtteranceReverted,
     UserUttered,
 )
-from dialogue.json import dumps
+from dialogue.json import dumps_quickly
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -95,7 +95,7 @@ def evolve(tracker: Tracker, event: Event, domain: Domain) -> Tracker:
     """Return the tracker after one more event. Raises ValueError for one that needs history: `fold` takes those."""
     if type(event) in _REVERTS:
         raise ValueError(f"a {event.type!r} event takes back others; fold it with the history since the last reset")
-    return _next(tracker, event, domain)
+    return _folded(tracker, (event,), domain)
 
 
 def fold(tracker: Tracker, events: Iterable[Event], domain: Domain, history: Sequence[Event]) -> Tracker:
@@ -142,17 +142,92 @@ def document(tracker: Tracker, sender_id: str, events: str | None) -> str:
         "latest_action": action,
         "latest_action_name": action.get("action_name") or action.get("action_text"),
     }
-    return f'{dumps(head)[:-1]},"events":{"null" if events is None else events},{dumps(tail)[1:]}'
+    shown = "null" if events is None else events
+    return f'{dumps_quickly(head)[:-1]},"events":{shown},{dumps_quickly(tail)[1:]}'
 
 
 # --- one event --------------------------------------------------------------------------------------------------------
 
 
-def _next(tracker: Tracker, event: Event, domain: Domain) -> Tracker:
+class _Run:
+    """One run of the fold. What it adds to, it copies once and then changes: nobody else has seen its copy.
+
+    A copy for each event would make a list of events cost the square of its length.
+    """
+
+    def __init__(self) -> None:
+        self._slots: Json | None = None
+        self._entities: list[Json] | None = None
+        self._known: set[Any] | None = None
+        self._loops: dict[str, None] | None = None
+
+    def slots(self, tracker: Tracker) -> Json:
+        """The tracker's slots, to be changed."""
+        if tracker.slots is not self._slots:
+            self._slots = dict(tracker.slots)
+        return self._slots
+
+    def with_entities(self, message: Json, more: Sequence[Json]) -> Json:
+        """The message with those entities too that it does not have yet."""
+        entities: list[Json] = message.get("entities") or []
+        if entities is not self._entities:
+            entities, self._known = list(entities), None
+            self._entities = entities
+        for entity in more:
+            if not self._holds(entities, entity):
+                entities.append(entity)
+        return {**message, "entities": entities}
+
+    def _holds(self, entities: list[Json], entity: Json) -> bool:
+        if self._known is None:
+            if len(entities) < _FEW:
+                return entity in entities
+            self._known = set(map(_hashable, entities))
+        key = _hashable(entity)
+        if key in self._known:
+            return True
+        self._known.add(key)
+        return False
+
+    def as_it_is(self, message: Json) -> Json:
+        """The message, to be kept: entities that are added later do not show in it."""
+        entities: list[Json] | None = message.get("entities")
+        return {**message, "entities": list(entities)} if entities and entities is self._entities else message
+
+    def add_loop(self, tracker: Tracker, name: str) -> None:
+        if self._loops is None:
+            self._loops = dict.fromkeys(tracker.loop_names)
+        self._loops[name] = None
+
+    def begin_generation(self) -> None:
+        self._loops = None
+
+    def end(self, tracker: Tracker) -> Tracker:
+        """The tracker with the loops that were added."""
+        if self._loops is None or len(self._loops) == len(tracker.loop_names):
+            return tracker
+        return replace(tracker, loop_names=tuple(self._loops))
+
+
+_FEW = 100
+"""So many entities are compared one by one."""
+
+
+def _hashable(value: Any) -> Any:
+    """Equal for equal JSON values, and only for them."""
+    if isinstance(value, dict):
+        return frozenset(zip(value, map(_hashable, value.values()), strict=True))
+    if isinstance(value, list):
+        return tuple(map(_hashable, value))
+    return value
+
+
+def _next(tracker: Tracker, event: Event, domain: Domain, run: _Run) -> Tracker:
     if type(event) is TrackerReplaced:
+        run.begin_generation()
         return _fresh(domain, tracker.version + 1)
     effect = _EFFECTS.get(type(event))
-    changes = effect(tracker, event, domain) if effect else {}
+    changes = effect(tracker, event, domain, run) if effect else {}
     latest = tracker.max_timestamp
     return replace(
         tracker,
@@ -164,9 +239,10 @@ def _next(tracker: Tracker, event: Event, domain: Domain) -> Tracker:
 
 
 def _folded(tracker: Tracker, events: Iterable[Event], domain: Domain) -> Tracker:
+    run = _Run()
     for event in events:
-        tracker = _next(tracker, event, domain)
-    return tracker
+        tracker = _next(tracker, event, domain, run)
+    return run.end(tracker)
 
 
 def _fresh(domain: Domain, version: int) -> Tracker:
@@ -209,18 +285,18 @@ def _after_last_revert(events: Sequence[Event]) -> int:
 def _replayed(tracker: Tracker, events: Sequence[Event], domain: Domain) -> Tracker:
     """The tracker with the state that those events make which still count. What only grows stays as it is."""
     reset = _reset(domain)
-    state = replace(tracker, **reset)
+    state, run = replace(tracker, **reset), _Run()
     for index in applied(enumerate(events), tracker.loop_names):
         effect = _EFFECTS.get(type(events[index]))
         if effect:
-            state = replace(state, **effect(state, events[index], domain))
+            state = replace(state, **effect(state, events[index], domain, run))
     return replace(tracker, **{field: getattr(state, field) for field in reset})
 
 
 # --- effects: which fields of the tracker an event changes ------------------------------------------------------------
 
 
-def _on_user(tracker: Tracker, event: UserUttered, domain: Domain) -> Json:
+def _on_user(tracker: Tracker, event: UserUttered, domain: Domain, run: _Run) -> Json:
     return {
         "latest_message": event.parse_data,
         "latest_input_channel": event.input_channel,
@@ -229,7 +305,7 @@ def _on_user(tracker: Tracker, event: UserUttered, domain: Domain) -> Json:
     }
 
 
-def _on_action(tracker: Tracker, event: ActionExecuted, domain: Domain) -> Json:
+def _on_action(tracker: Tracker, event: ActionExecuted, domain: Domain, run: _Run) -> Json:
     changes: Json = {
         "latest_action": {"action_name": event.name} if event.name else {"action_text": event.action_text},
         "followup_action": None,
@@ -243,48 +319,46 @@ def _on_action(tracker: Tracker, event: ActionExecuted, domain: Domain) -> Json:
     return changes
 
 
-def _on_slot(tracker: Tracker, event: SlotSet, domain: Domain) -> Json:
+def _on_slot(tracker: Tracker, event: SlotSet, domain: Domain, run: _Run) -> Json:
     slot = domain.slots.get(event.name)
-    if slot is None:
-        return {"slots": {**tracker.slots, event.name: event.value}} if domain.open_slots else {}
-    return {"slots": {**tracker.slots, event.name: slot.holds(event.value)}}
+    if slot is None and not domain.open_slots:
+        return {}
+    slots = run.slots(tracker)
+    slots[event.name] = slot.holds(event.value) if slot else event.value
+    return {"slots": slots}
 
 
-def _on_entities(tracker: Tracker, event: EntitiesAdded, domain: Domain) -> Json:
+def _on_entities(tracker: Tracker, event: EntitiesAdded, domain: Domain, run: _Run) -> Json:
     if tracker.latest_action.get("action_name") != ACTION_LISTEN:
         return {}
-    entities = list(tracker.latest_message.get("entities") or [])
-    for entity in event.entities:
-        if entity not in entities:
-            entities.append(entity)
-    return {"latest_message": {**tracker.latest_message, "entities": entities}}
+    return {"latest_message": run.with_entities(tracker.latest_message, event.entities)}
 
 
-def _on_active_loop(tracker: Tracker, event: ActiveLoop, domain: Domain) -> Json:
+def _on_active_loop(tracker: Tracker, event: ActiveLoop, domain: Domain, run: _Run) -> Json:
     if event.name is None:
         return {"active_loop": {}}
     loop = {
         "name": event.name,
         "is_interrupted": False,
         "rejected": False,
-        "trigger_message": tracker.latest_message,
+        "trigger_message": run.as_it_is(tracker.latest_message),
     }
-    if isinstance(event.name, str) and event.name not in tracker.loop_names:
-        return {"active_loop": loop, "loop_names": (*tracker.loop_names, event.name)}
+    if isinstance(event.name, str):
+        run.add_loop(tracker, event.name)
     return {"active_loop": loop}
 
 
-def _on_interrupted(tracker: Tracker, event: LoopInterrupted, domain: Domain) -> Json:
+def _on_interrupted(tracker: Tracker, event: LoopInterrupted, domain: Domain, run: _Run) -> Json:
     loop = tracker.active_loop
     return {"active_loop": {**loop, "is_interrupted": event.is_interrupted}} if loop else {}
 
 
-def _on_rejected(tracker: Tracker, event: ActionExecutionRejected, domain: Domain) -> Json:
+def _on_rejected(tracker: Tracker, event: ActionExecutionRejected, domain: Domain, run: _Run) -> Json:
     loop = tracker.active_loop
     return {"active_loop": {**loop, "rejected": True}} if loop and loop["name"] == event.name else {}
 
 
-def _on_restart(tracker: Tracker, event: Restarted, domain: Domain) -> Json:
+def _on_restart(tracker: Tracker, event: Restarted, domain: Domain, run: _Run) -> Json:
     version = tracker.version + 1
     return {
         **_reset(domain),
@@ -294,28 +368,28 @@ def _on_restart(tracker: Tracker, event: Restarted, domain: Domain) -> Json:
     }
 
 
-def _on_session(tracker: Tracker, event: SessionStarted, domain: Domain) -> Json:
+def _on_session(tracker: Tracker, event: SessionStarted, domain: Domain, run: _Run) -> Json:
     version = tracker.version + 1
     return {**_reset(domain), "session_started_version": version, "reset_version": version}
 
 
-def _on_slots_reset(tracker: Tracker, event: SlotsReset, domain: Domain) -> Json:
+def _on_slots_reset(tracker: Tracker, event: SlotsReset, domain: Domain, run: _Run) -> Json:
     return {"slots": domain.initial_slots}
 
 
-def _on_followup(tracker: Tracker, event: FollowupAction, domain: Domain) -> Json:
+def _on_followup(tracker: Tracker, event: FollowupAction, domain: Domain, run: _Run) -> Json:
     return {"followup_action": event.name}
 
 
-def _on_pause(tracker: Tracker, event: ConversationPaused, domain: Domain) -> Json:
+def _on_pause(tracker: Tracker, event: ConversationPaused, domain: Domain, run: _Run) -> Json:
     return {"paused": True}
 
 
-def _on_resume(tracker: Tracker, event: ConversationResumed, domain: Domain) -> Json:
+def _on_resume(tracker: Tracker, event: ConversationResumed, domain: Domain, run: _Run) -> Json:
     return {"paused": False}
 
 
-_EFFECTS: dict[type[Event], Callable[[Tracker, Any, Domain], Json]] = {
+_EFFECTS: dict[type[Event], Callable[[Tracker, Any, Domain, _Run], Json]] = {
     UserUttered: _on_user,
     ActionExecuted: _on_action,
     SlotSet: _on_slot,

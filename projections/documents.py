@@ -15,17 +15,17 @@ VERBOSITIES: tuple[Verbosity, ...] = get_args(Verbosity)
 
 
 async def tracker_document(
-    trackers: Trackers, view: View, verbosity: Verbosity = "AFTER_RESTART", *, session_only: bool = False
+    trackers: Trackers, view: View, verbosity: Verbosity = "AFTER_RESTART", after: int = 0
 ) -> str:
     """The state with its events as ASCII JSON text. Events go in as they are stored; they are not encoded again.
 
     NONE shows `null`; APPLIED the events that still count; AFTER_RESTART those after the last restart; ALL every event
-    of the current generation. With `session_only` the list begins no earlier than the last `action_session_start`.
+    of the current generation; none of them a version up to `after`.
     """
     tracker = view.tracker
     if verbosity == "NONE":
         return dialogue.document(tracker, view.conversation, None)
-    after = session_begin(tracker) if session_only else tracker.generation_version
+    after = max(after, tracker.generation_version)
     if verbosity == "APPLIED":
         return await _with_applied(trackers, view, max(after, tracker.reset_version))
     if verbosity == "AFTER_RESTART":

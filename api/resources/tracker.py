@@ -12,7 +12,6 @@ import dialogue
 from api import requests
 from api.endpoint import json_response
 from api.errors import BadRequest, ConversationNotFound, NoModel, VersionNotFound
-from api.metrics import EVENTS
 from dialogue import TrackerReplaced, decode_posted, session_start, stamp, starts_session
 from projections import Verbosity, View, Window, Write, session_begin, tracker_document
 
@@ -85,7 +84,6 @@ async def _append(service: Service, request: Request, verbosity: Verbosity, writ
     if appended.repeated:
         headers["Idempotency-Replayed"] = "true"
     else:
-        EVENTS.inc(appended.version - appended.base)
         service.hint.send()
     after = 0 if write.replaces else await _shown_after(service, view, appended.base)
     return json_response(await tracker_document(service.trackers, view, verbosity, after), headers=headers)
