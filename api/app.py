@@ -12,7 +12,7 @@ from api import requests
 from api.cors import Cors
 from api.endpoint import as_api_error, endpoint, error_response
 from api.openapi import get_openapi
-from api.resources import about, assistant, health, log, tracker
+from api.resources import about, assistant, health, jwts, log, tracker
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -30,11 +30,15 @@ ALWAYS: Final[tuple[tuple[str, str, Handler], ...]] = (
     ("GET", "/readyz", health.get_ready),
     ("GET", "/metrics", health.get_metrics),
     ("GET", "/webhooks/rest", assistant.get_rest_channel),
-    ("POST", "/webhooks/<channel:str>/webhook", assistant.need_assistant),
+    ("POST", "/webhooks/rest/webhook", assistant.need_assistant),
 )
 PUBLIC: Final[tuple[tuple[str, str, Handler], ...]] = (
     ("GET", "/version", about.get_version),
     ("GET", "/openapi.json", get_openapi),
+)
+WITH_JWT: Final[tuple[tuple[str, str, Handler], ...]] = (
+    ("POST", "/auth", jwts.post_auth),
+    ("GET", "/auth/verify", jwts.get_verify),
 )
 GUARDED: Final[tuple[tuple[str, str, Handler], ...]] = (
     ("GET", "/status", about.get_status),
@@ -103,7 +107,7 @@ def _configure(app: Sanic[Any, Any], service: Service) -> None:
 
 def _add_routes(app: Sanic[Any, Any], routes: tuple[tuple[str, str, Handler], ...], *, public: bool) -> None:
     for method, path, handler in routes:
-        name = f"{method}_{path}".replace("<conversation_id:path>", "id").replace("<channel:str>", "channel")
+        name = f"{method}_{path}".replace("<conversation_id:path>", "id")
         app.add_route(endpoint(handler, method, public=public), path, methods=[method], name=name.replace("/", "_"))
 
 

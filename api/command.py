@@ -190,6 +190,7 @@ def migrate(**values: Any) -> None:
     `turnlog run` does the same when it starts; here it is a step of its own, for an account with more rights.
     """
     settings = _load(values)
+    _configure_logs(settings)
     from api import serving
     from eventstore import EventStoreError
     from eventstore.embedded import EmbeddedPostgresError
@@ -202,6 +203,41 @@ def migrate(**values: Any) -> None:
         click.echo(f"applied {name}")
     if not applied:
         click.echo("nothing to apply")
+
+
+@turnlog.command(
+    cls=_FlagsCommand,
+    params=[
+        *_options("endpoints", "data_dir"),
+        click.Option(
+            ["--rebuild"], is_flag=True, help="Build them anew from the first event; readers get them when done."
+        ),
+        click.Option(["--retry"], is_flag=True, help="Try again the event before which one stands still."),
+    ],
+    short_help="Show, rebuild or retry the projections.",
+)
+def projections(rebuild: bool, retry: bool, **values: Any) -> None:
+    """Show how far every projection is behind the log. The service may run meanwhile, and its readers notice nothing.
+
+    Exit status: 0 when all is well, 1 when a projection stands still or the database is away.
+    """
+    settings = _load(values)
+    _configure_logs(settings)
+    from api import keeping
+    from eventstore import EventStoreError
+    from eventstore.embedded import EmbeddedPostgresError
+
+    try:
+        statuses = keeping.projections(settings, rebuild=rebuild, retry=retry)
+    except (EventStoreError, EmbeddedPostgresError, keeping.ProjectionStopped) as error:
+        _stop([str(error)])
+    for status in statuses:
+        click.echo(
+            f"{status.name} (slot {status.slot}, {status.state}): at position {status.position}, "
+            f"{status.lag_events} events and {status.lag_seconds:.1f} s behind"
+            + (f"; stands still: {status.error}" if status.error else "")
+        )
+    sys.exit(FAULT if any(status.error for status in statuses) else 0)
 
 
 def main() -> None:

@@ -39,7 +39,7 @@ class Cors:
                 "Access-Control-Allow-Headers": request.headers.get("access-control-request-headers", "*"),
                 "Access-Control-Max-Age": PREFLIGHT_SECONDS,
             }
-        return HTTPResponse(status=200, headers=headers)
+        return HTTPResponse(status=200, headers=headers, content_type="text/plain; charset=utf-8")
 
     async def mark(self, request: Request, response: BaseHTTPResponse) -> None:
         """Tell the browser that a page of this origin may read the answer."""

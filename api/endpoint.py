@@ -88,11 +88,12 @@ async def _answer(
     handler: Handler, service: Service, request: Request, path: dict[str, str], *, public: bool
 ) -> HTTPResponse:
     identity = ANONYMOUS if public else _authenticate(service, request)
-    if not path:
+    raw_id = path.get("conversation_id")
+    if raw_id is None:
         if not public:
             service.authenticator.authorize(identity, None)
         return await handler(service, request)
-    conversation = requests.conversation_id(path["conversation_id"])
+    conversation = requests.conversation_id(raw_id)
     service.authenticator.authorize(identity, conversation)
     request.ctx.identity = identity
     return await handler(service, request, conversation)

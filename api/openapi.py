@@ -63,7 +63,6 @@ PARAMETERS: Final[dict[str, Schema]] = {
         {"type": "string", "minLength": 1, "maxLength": 1024},
         "1 to 1,024 bytes of UTF-8 without U+0000. May hold slashes, bare or percent-encoded.",
     ),
-    "channel": _parameter("channel", "path", {"type": "string", "minLength": 1, "pattern": "^[a-z_]+$"}, "Its name."),
     "include_events": _query(
         "include_events",
         {"type": "string", "enum": list(VERBOSITIES), "default": "AFTER_RESTART"},
@@ -182,9 +181,8 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
     ),
     ("GET", "/openapi.json"): Operation(summary="This document", answers={JSON: {"type": "object"}}, public=True),
     ("GET", "/webhooks/rest"): Operation(summary="Health of the channel `rest`", answers=_ALIVE, public=True),
-    ("POST", "/webhooks/{channel}/webhook"): Operation(
-        summary="A message from a channel. Needs a running assistant.",
-        parameters=("channel",),
+    ("POST", "/webhooks/rest/webhook"): Operation(
+        summary="A message from the channel `rest`. Needs a running assistant.",
         errors=(409,),
         public=True,
     ),

@@ -60,7 +60,7 @@ def migrate(settings: Settings) -> list[str]:
     Raises:
         EventStoreError, EmbeddedPostgresError: it can't be done.
     """
-    with _database(settings) as (database, _):
+    with open_database(settings) as (database, _):
         try:
             return asyncio.run(_prepare(settings, database))
         except Exception as error:
@@ -77,7 +77,7 @@ def _serve(settings: Settings, listener: socket.socket, began: float) -> None:
     supervisor = Supervisor([*workers, background], grace=settings.limits.graceful_shutdown_timeout + 2)
     supervisor.start()
     try:
-        with _database(settings) as (database, server):
+        with open_database(settings) as (database, server):
             _migrate_patiently(settings, database, supervisor)
             if not supervisor.is_stopping:
                 _say_ready(settings, listener, database, began)
@@ -112,7 +112,7 @@ class _Embedded:
 
 
 @contextmanager
-def _database(settings: Settings) -> Iterator[tuple[Database, _Embedded | None]]:
+def open_database(settings: Settings) -> Iterator[tuple[Database, _Embedded | None]]:
     """The configured database, and the embedded server, which runs for as long as the context lasts."""
     config, patience = settings.database, settings.limits.storage_timeout
     if isinstance(config, PostgresDatabase):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from projections.documents import VERBOSITIES, Verbosity, session_begin, tracker_document
 from projections.slots import Status, statuses
-from projections.trackers import Trackers, View, Window, Write
+from projections.trackers import Trackers, View, Window, Write, written
 
 __all__ = [
     "VERBOSITIES",
@@ -17,4 +17,5 @@ __all__ = [
     "session_begin",
     "statuses",
     "tracker_document",
+    "written",
 ]

@@ -67,7 +67,7 @@ ON CONFLICT (conversation) DO UPDATE SET
 PAGE: Final = """
 SELECT c.id, i.version, i.generation, i.position, first."time", last."time", i.events, i.user_events, i.bot_events,
     i.action_events, i.intent, i.channel, i.action
-FROM (SELECT * FROM {table} WHERE {conditions} ORDER BY position DESC LIMIT $1) i
+FROM (SELECT * FROM {table} WHERE {conditions} ORDER BY {order} DESC LIMIT $1) i
 JOIN @schema@.conversation c ON c.no = i.conversation
 CROSS JOIN LATERAL (
     SELECT m."time" FROM @schema@.commit m WHERE m.last_position >= c.first_position ORDER BY m.last_position LIMIT 1
@@ -75,12 +75,12 @@ CROSS JOIN LATERAL (
 CROSS JOIN LATERAL (
     SELECT m."time" FROM @schema@.commit m WHERE m.last_position >= i.position ORDER BY m.last_position LIMIT 1
 ) last
-ORDER BY i.position DESC
+ORDER BY {order} DESC
 """
 # Times of commits grow with positions, so a time is a position, and the index needs no column for it.
 SINCE: Final = """
 position > coalesce((
-    SELECT m.last_position FROM @schema@.commit m WHERE m."time" < {}
+    SELECT m.last_position FROM @schema@.commit m WHERE m."time" < {0}
     ORDER BY m."time" DESC, m.last_position DESC LIMIT 1
 ), 0)
 """
@@ -164,22 +164,35 @@ async def page(
         StoreUnavailable: the database is away.
     """
     _check(active_since, limit)
+    statement, values = query(active_since=active_since, channel=channel, intent=intent, after=after)
+    rows = await read_active(store, statement, limit + 1, *values)
+    shown = [Conversation(**dict(zip(Conversation.__struct_fields__, row, strict=True))) for row in rows[:limit]]
+    return Page(shown, _cursor(shown[-1].position) if len(rows) > limit else None)
+
+
+def query(
+    *, active_since: datetime | None, channel: str | None, intent: str | None, after: str | None
+) -> tuple[str, list[Any]]:
+    """The statement of a page, whose $1 is the limit, and its other values.
+
+    A name is looked for as a range of one, and ordered by: then only its own index gives the order. With a plain
+    comparison the planner may walk through all conversations in the hope to find some of that name soon.
+    """
+    leading = "intent" if intent is not None else "channel" if channel is not None else None
     filters = {
-        "position < {}": None if after is None else _position_of(after),
-        "channel = {}": None if channel is None else _label(channel),
-        "intent = {}": None if intent is None else _label(intent),
+        "position < {0}": None if after is None else _position_of(after),
+        "channel BETWEEN {0} AND {0}": _label(channel),
+        "intent BETWEEN {0} AND {0}": _label(intent),
         SINCE: active_since,
     }
     given = {condition: value for condition, value in filters.items() if value is not None}
     conditions = [condition.format(f"${number}") for number, condition in enumerate(given, start=2)]
     statement = PAGE.replace("{conditions}", " AND ".join(conditions) or "true")
-    rows = await _read_active(store, statement, limit + 1, *given.values())
-    shown = [Conversation(**dict(zip(Conversation.__struct_fields__, row, strict=True))) for row in rows[:limit]]
-    return Page(shown, _cursor(shown[-1].position) if len(rows) > limit else None)
+    return statement.replace("{order}", f"{leading} DESC, position" if leading else "position"), list(given.values())
 
 
-async def _read_active(store: EventStore, statement: str, *arguments: Any) -> Any:
-    """Rows of the active table; asked again if that is dropped between the two statements."""
+async def read_active(store: EventStore, statement: str, *arguments: Any) -> Any:
+    """Rows of the table that readers have; asked again if it is dropped between the two statements."""
 
     async def work() -> Any:
         async with store.read.acquire() as connection:
@@ -200,17 +213,18 @@ def _check(active_since: datetime | None, limit: int) -> None:
 
 
 def _cursor(position: int) -> str:
-    return base64.urlsafe_b64encode(b"\x01" + position.to_bytes(8, "big")).decode()
+    """The position in eight bytes, signed as Postgres has it, after one for the format."""
+    return base64.urlsafe_b64encode(b"\x01" + position.to_bytes(8, "big", signed=True)).decode()
 
 
 def _position_of(cursor: str) -> int:
     try:
-        raw = base64.b64decode(cursor, altchars=b"-_", validate=True)
-    except ValueError:  # not base64, or not even ASCII
-        raw = b""
-    if len(raw) != 9 or not b"\x01" <= raw < b"\x01\x80":
-        raise InvalidQuery(f"after is {cursor[:40]!r}: that is no cursor which an earlier page gave")
-    return int.from_bytes(raw[1:], "big")
+        position = int.from_bytes(base64.urlsafe_b64decode(cursor)[1:], "big")
+        if _cursor(position) == cursor:
+            return position
+    except (ValueError, OverflowError):  # not base64, not ASCII, or too long
+        pass
+    raise InvalidQuery(f"after is {cursor[:40]!r}: that is no cursor which an earlier page gave")
 
 
 # ---- folding ----

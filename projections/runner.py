@@ -31,6 +31,7 @@ log = structlog.get_logger("turnlog.projections")
 
 BATCH: Final = 10_000  #: events in one transaction, at most
 BATCH_BYTES: Final = 16_000_000  #: of bodies in one transaction; a larger one goes alone
+SPACING: Final = 0.02  #: seconds between two rounds of one that has reached the head
 POLL: Final = 0.25  #: seconds after which the log is looked at without a hint
 IDLE: Final = SECONDS  #: seconds after which the server ends a transaction that got no statement
 STAND_BY: Final = RENEW_EVERY  #: seconds between two tries to take the lease, or to reach the database
@@ -169,10 +170,11 @@ class ProjectionRunner:
             self._verified.clear()
             while True:
                 self._news.clear()
-                moved = await self._round(connection, lease)
+                behind = await self._round(connection, lease)
                 self._round_over.set()
                 self._round_over.clear()
-                if not moved:
+                if not behind:
+                    await asyncio.sleep(SPACING)  # rounds without end for a few events each would hinder the writers
                     await _within(POLL, self._news)
 
     @contextlib.asynccontextmanager
@@ -191,25 +193,27 @@ class ProjectionRunner:
     # ---- rounds ----
 
     async def _round(self, connection: Any, lease: Lease) -> bool:
-        """Feed each slot once; whether there may be more to do at once."""
+        """Feed each slot once; whether there is more to do at once."""
         head: int = await connection.fetchval(self._sql(HEAD))
         found = await slots.load(connection, self._store.read, self._projection.name)
         ours = self._ours(found)
         if not ours:
             return await self._begin(connection, found)
         self._enter("running", "")
-        moved, live = False, 0
+        behind, live = False, 0
         for slot in ours:
             position = await self._feed(connection, lease, slot, head)
-            moved |= position > slot.position
+            behind |= slot.position < position < head
+            if slot.number not in self._verified:
+                continue  # it stopped: it is neither waited for nor shown to readers
             if slot.state == "active":
-                live = position if slot.number in self._verified else 0  # one that stopped is not waited for
-            elif position >= max(head, live) and slot.error is None:
-                moved |= await self._switch(connection, lease, slot, position)
+                live = position
+            elif position >= max(head, live):
+                behind |= await self._switch(connection, lease, slot, position)
         for slot in found:
             if slot.state == "retired":
                 await self._drop(connection, slot)
-        return moved
+        return behind
 
     def _ours(self, found: list[Slot]) -> list[Slot]:
         """The slots that this code fills, the one that is read first."""
@@ -269,9 +273,8 @@ class ProjectionRunner:
         rows = await connection.fetch(self._sql(READ), after, limit, self._projection.bodies, BATCH_BYTES)
         if rows[-1][0] - after != len(rows) if rows else head > after:
             raise CorruptLog(f"the log has {len(rows)} events at the {limit} positions after {after}")
-        return cast(
-            "Sequence[LoggedEvent]", rows
-        )  # records unpack like tuples; making tuples of them costs more than reading
+        # Records unpack as tuples do; making tuples of them would cost as much as reading.
+        return cast("Sequence[LoggedEvent]", rows)
 
     async def _count(self, connection: Any, slot: Slot, events: int) -> int:
         """Add to the number of events applied to a slot, and return it; keeps others from retiring it meanwhile."""

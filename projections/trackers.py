@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -18,14 +19,15 @@ from msgspec.structs import replace
 
 import dialogue
 from dialogue import FOLD_VERSION, SCHEMA_VERSION, Event, Tracker, decode_stored, encode
-from dialogue.json import dumps, loads
+from dialogue.json import dumps, loads_slowly
 from eventstore import Append, Appended, Head, NewEvent, OpeningNeeded, RecordedEvent, StoreUnavailable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from datetime import datetime
 
     from dialogue import Domain
-    from eventstore import EventStore
+    from eventstore import EventStore, Snapshot
 
 log = structlog.get_logger("turnlog.trackers")
 
@@ -103,10 +105,20 @@ class Write(Struct, frozen=True, kw_only=True):
 class _Held(Struct):
     view: View
     snapshot_version: int
+    state_size: int  # of what the tracker has from events before the window
 
     @property
     def size(self) -> int:
-        return _BASE_SIZE + self.view.window.size
+        return _BASE_SIZE + self.state_size + self.view.window.size
+
+
+@contextmanager
+def written() -> Iterator[None]:
+    """Around reads for the answer to a write that the log has accepted: no error of theirs says "not written"."""
+    try:
+        yield
+    except StoreUnavailable as error:
+        raise StoreUnavailable(error.reason, "unknown", error.retry_after) from error
 
 
 class Trackers:
@@ -129,7 +141,8 @@ class Trackers:
     async def append(self, write: Write) -> tuple[View, Appended]:
         """Append events; the view shows the conversation right after them, and what they reached is beside it.
 
-        Raises what :meth:`eventstore.EventStore.append` raises, except OpeningNeeded.
+        Raises what :meth:`eventstore.EventStore.append` raises, except OpeningNeeded; StoreUnavailable also for a write
+        that was accepted when the database goes away before it can be shown, then with the outcome "unknown".
         """
         new = tuple([_new_event(event) for event in write.events])
         opening = self._opening_events(write)
@@ -141,7 +154,9 @@ class Trackers:
             appended = await self._store.append(_request(write, new, opening))
         opening_events = opening[0] if opening and appended.opened else ()
         new_opening = opening[1] if opening and appended.opened else ()
-        view = await self._after(write.conversation, appended, (*opening_events, *write.events), (*new_opening, *new))
+        events = (*opening_events, *write.events)
+        with written():
+            view = await self._after(write.conversation, appended, events, (*new_opening, *new))
         return view, appended
 
     async def current(self, conversation: str) -> View | None:
@@ -216,7 +231,7 @@ class Trackers:
         if not appended.repeated:
             held = self._held.get(conversation)
             if held is None and appended.base == 0:
-                held = _Held(View(conversation, self._initial, Window(1)), 0)
+                held = _Held(View(conversation, self._initial, Window(1)), 0, 0)
             if held is not None and held.view.version == appended.base and not any(map(dialogue.needs_history, events)):
                 return self._extend(held, events, new)
         caught_up = await self._catch_up(conversation)
@@ -253,11 +268,11 @@ class Trackers:
         """Fold the conversation up to `head`, from `base` or a snapshot on."""
         read = self._store.read
         if base is not None and base.view.tracker.generation_version == head.generation_version:
-            tracker, position = base.view.tracker, head.generation_position
+            tracker, position, state_size = base.view.tracker, head.generation_position, base.state_size
             snapshot_version = base.snapshot_version
         else:
             base = None
-            tracker, position = await self._start(head)
+            tracker, position, state_size = await self._start(head)
             snapshot_version = tracker.version
         tail = await read.conversation(conversation, head, tracker.version, head.version, from_position=position)
         events = [decode_stored(event.type, event.schema_version, event.body) for event in tail]
@@ -266,14 +281,14 @@ class Trackers:
         if base is not None:
             window = _joined_windows(base.view, window)
         view = View(conversation, dialogue.fold(tracker, events, self.domain, history), window)
-        return _Held(view, snapshot_version)
+        return _Held(view, snapshot_version, state_size)
 
-    async def _start(self, head: Head) -> tuple[Tracker, int]:
-        """Where to begin to fold: the nearest snapshot, or right before the generation's first event."""
+    async def _start(self, head: Head) -> tuple[Tracker, int, int]:
+        """The state to begin with, its position and its size: the nearest snapshot, or none of the generation."""
         snapshot = await self._store.snapshots.nearest(head, self.fold)
-        if snapshot is not None:
-            return msgspec.convert(loads(snapshot.state.encode()), Tracker), snapshot.position
-        return replace(self._initial, version=max(0, head.generation_version - 1)), head.generation_position
+        if snapshot is None:
+            return replace(self._initial, version=max(0, head.generation_version - 1)), head.generation_position, 0
+        return _tracker_of(snapshot), snapshot.position, len(snapshot.state)
 
     async def _history(self, conversation: str, head: Head, tracker: Tracker) -> list[Event]:
         recorded = await self._store.read.conversation(conversation, head, tracker.reset_version, tracker.version)
@@ -288,11 +303,11 @@ class Trackers:
         """Hold it as the one used last, and let go of those used longest ago when there is too much."""
         conversation = held.view.conversation
         other = self._held.get(conversation)
-        if other is not held and other is not None:
-            self._size -= other.size
-            size_before = 0
+        if other is not held:
+            size_before = other.size if other is not None else 0
         if held.view.window.size > self._memory // 4:
             held.view = replace(held.view, window=Window(held.view.version + 1))
+            held.state_size = len(_state_of(held.view.tracker))
         self._held[conversation] = held
         self._held.move_to_end(conversation)
         self._size += held.size - size_before
@@ -337,12 +352,21 @@ class _SnapshotWriter:
         try:
             while self._waiting:
                 waiting, self._waiting = self._waiting, {}
-                states = [(c, t.version, dumps(msgspec.to_builtins(t))) for c, t in waiting.items()]
+                states = [(c, t.version, _state_of(t)) for c, t in waiting.items()]
                 await self._store.snapshots.keep(self._fold, states)
         except StoreUnavailable as error:
             log.info("snapshots dropped", count=len(states), reason=error.reason)
         finally:
             self._task = None
+
+
+def _state_of(tracker: Tracker) -> str:
+    return dumps(msgspec.to_builtins(tracker))
+
+
+def _tracker_of(snapshot: Snapshot) -> Tracker:
+    """The state itself. It may nest deeper than what clients can send, for it holds such values inside of others."""
+    return msgspec.convert(loads_slowly(snapshot.state.encode()), Tracker)
 
 
 def _new_event(event: Event) -> NewEvent:

@@ -19,6 +19,9 @@ from eventstore import Database, embedded, migrate
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from eventstore.embedded import EmbeddedPostgres
+
+
 OLDEST = 14
 
 
@@ -31,8 +34,9 @@ def installed() -> list[Path]:
 class Server:
     """A server, and a migrated template on it from which each test gets a database of its own in milliseconds."""
 
-    def __init__(self, dsn: str, data_dir: Path | None) -> None:
-        self.dsn, self.data_dir = dsn, data_dir
+    def __init__(self, dsn: str, embedded_server: EmbeddedPostgres | None) -> None:
+        self.dsn = dsn
+        self._embedded = embedded_server  # it would stop without anybody who holds it
         self._template: str | None = None
 
     @classmethod
@@ -40,7 +44,8 @@ class Server:
         """Start an embedded server in `data_dir`, or use the one that DATABASE_URL names."""
         if named := os.environ.get("DATABASE_URL"):
             return cls(named, None)
-        return cls(embedded.start(data_dir, bin_dir=bin_dir).dsn, data_dir)
+        server = embedded.start(data_dir, bin_dir=bin_dir)
+        return cls(server.dsn, server)
 
     def dsn_of(self, name: str) -> str:
         """The DSN of another database on this server."""
@@ -75,6 +80,10 @@ class Server:
             await self.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
     async def close(self) -> None:
-        """Leave no database of ours on a server that others use."""
+        """Leave no database of ours on a server that others use; stop the embedded one."""
         if self._template is not None:
             await self.execute(f"DROP DATABASE {self._template} WITH (FORCE)")
+        if self._embedded is not None:
+            self._embedded.close()
+        if self._embedded is not None:
+            self._embedded.close()

@@ -13,7 +13,7 @@ from api import requests
 from api.endpoint import json_response
 from api.errors import BadRequest, ConversationNotFound, NoModel, VersionNotFound
 from dialogue import TrackerReplaced, decode_posted, session_start, stamp, starts_session
-from projections import Verbosity, View, Window, Write, session_begin, tracker_document
+from projections import Verbosity, View, Window, Write, session_begin, tracker_document, written
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -85,8 +85,9 @@ async def _append(service: Service, request: Request, verbosity: Verbosity, writ
         headers["Idempotency-Replayed"] = "true"
     else:
         service.hint.send()
-    after = 0 if write.replaces else await _shown_after(service, view, appended.base)
-    return json_response(await tracker_document(service.trackers, view, verbosity, after), headers=headers)
+    with written():
+        after = 0 if write.replaces else await _shown_after(service, view, appended.base)
+        return json_response(await tracker_document(service.trackers, view, verbosity, after), headers=headers)
 
 
 async def _shown_after(service: Service, view: View, base: int) -> int:
