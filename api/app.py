@@ -6,12 +6,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from sanic import Sanic
+from sanic.exceptions import MethodNotAllowed, NotFound
 from sanic.handlers import ErrorHandler
 
 from api import requests
 from api.cors import Cors
 from api.endpoint import as_api_error, endpoint, error_response
 from api.openapi import get_openapi
+from api.receiving import TimedRequest
 from api.resources import about, assistant, health, jwts, log, tracker
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from api.endpoint import Handler
     from api.service import Service
 
+METHODS: Final = ("DELETE", "GET", "OPTIONS", "POST", "PUT")
 CONVERSATION: Final = "/conversations/<conversation_id:path>"
 
 ALWAYS: Final[tuple[tuple[str, str, Handler], ...]] = (
@@ -70,20 +73,35 @@ class _Errors(ErrorHandler):
     def default(self, request: Request, exception: Exception) -> HTTPResponse:
         response = error_response(as_api_error(exception, request.app.ctx.service, request))
         response.headers["X-Request-ID"] = requests.request_id(request)
+        if isinstance(exception, MethodNotAllowed):
+            response.headers["Allow"] = ", ".join(filter(partial(_is_allowed, request), METHODS))
         return response
+
+
+def _is_allowed(request: Request, method: str) -> bool:
+    """Whether the path has a route for this method; of paths with a conversation, Sanic does not say it by itself."""
+    try:
+        request.app.router.get(request.path, method, request.headers.get("host"))
+    except (NotFound, MethodNotAllowed):
+        return False
+    return True
 
 
 def create_app(service: Service) -> Sanic[Any, Any]:
     """The application over an unopened service, which is opened before the first request and closed after the last."""
-    app: Sanic[Any, Any] = Sanic("turnlog", error_handler=_Errors(), configure_logging=False)
+    app: Sanic[Any, Any] = Sanic(
+        "turnlog", error_handler=_Errors(), request_class=TimedRequest, configure_logging=False
+    )
     app.ctx.service = service
     _configure(app, service)
-    public = (*ALWAYS, *PUBLIC) if service.settings.enable_api else ALWAYS
+    with_jwt = WITH_JWT if service.settings.auth.jwt else ()
+    public = (*ALWAYS, *PUBLIC, *with_jwt) if service.settings.enable_api else ALWAYS
     guarded = GUARDED if service.settings.enable_api else ()
     _add_routes(app, public, public=True)
     _add_routes(app, guarded, public=False)
     Cors(service.settings.cors).install(app, dict.fromkeys(path for _, path, _ in (*public, *guarded)))
     app.before_server_start(partial(_on_loop, service.open))
+    app.before_server_stop(partial(_on_loop, service.stop))
     app.after_server_stop(partial(_on_loop, service.close))
     return app
 

@@ -26,7 +26,7 @@ from api.errors import (
 from api.logs import redact
 from api.metrics import EndpointMetrics
 from dialogue import InvalidEvent, InvalidJson
-from eventstore import IdempotencyKeyReused, StoreUnavailable, WrongExpectedVersion
+from eventstore import AppendTooLarge, IdempotencyKeyReused, StoreUnavailable, WrongExpectedVersion
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
@@ -75,6 +75,9 @@ def endpoint(handler: Handler, method: str, *, public: bool) -> Callable[..., Co
         except Exception as error:  # noqa: BLE001 - whatever happens, the client gets an envelope, and the log what it was
             response = error_response(as_api_error(error, service, request))
         response.headers["X-Request-ID"] = request.ctx.request_id
+        if service.is_stopping:
+            stream: Any = request.stream
+            stream.keep_alive = False  # busy clients must not keep a process that wants to end
         seconds = time.perf_counter() - began
         metrics.count(response.status, seconds)
         if service.settings.logs.access:
@@ -122,6 +125,8 @@ def as_api_error(error: BaseException, service: Service, request: Request) -> Ap
             return PreconditionFailed(request.headers.get("if-match", ""), error.actual, etag)
         case IdempotencyKeyReused():
             return KeyReused(error.key)
+        case AppendTooLarge():
+            return TooLarge(error.limit, error.size)
         case StoreUnavailable():
             outcome = error.outcome if request.method in ("POST", "PUT") else None
             return StorageUnavailable(f"The database is not available: {error.reason}", outcome, error.retry_after)

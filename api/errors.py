@@ -204,14 +204,17 @@ class PreconditionFailed(ApiError):
 
 
 class TooLarge(ApiError):
-    """The request's body, `size` bytes or more, is longer than the `limit`, in bytes."""
+    """The request's body is longer than the `limit`; or its events, of `size` bytes in the log, are. All in bytes."""
 
     def __init__(self, limit: int, size: int | None = None) -> None:
-        length = "more" if size is None else f"{size:,} bytes"
+        if size is None:
+            message = f"The request body has more; at most {limit:,} bytes are accepted (SANIC_REQUEST_MAX_SIZE)."
+        else:
+            message = f"The events take {size:,} bytes in the log, a request may bring {limit:,}: send them in several."
         super().__init__(
             413,
             "TooLarge",
-            f"The request body has {length}; at most {limit:,} bytes are accepted (SANIC_REQUEST_MAX_SIZE).",
+            message,
             details={"limit": limit, "size": size},
         )
 

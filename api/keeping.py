@@ -54,7 +54,7 @@ def projections(settings: Settings, *, rebuild: bool, retry: bool) -> list[Statu
     """
     from api.serving import open_database
 
-    with open_database(settings) as (database, _):
+    with open_database(settings) as database:
         return asyncio.run(_projections(database, rebuild=rebuild, retry=retry))
 
 

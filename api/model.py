@@ -10,7 +10,6 @@ import zipfile
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
-import structlog
 from msgspec import Struct
 
 from dialogue import Domain, parse_domain
@@ -18,8 +17,6 @@ from dialogue.yaml12 import load
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-
-log = structlog.get_logger("turnlog.model")
 
 ARCHIVES: Final = (".tar.gz", ".tgz", ".zip")
 MAX_MEMBER_BYTES: Final = 50_000_000

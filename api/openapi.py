@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from api.endpoint import json_response
 from api.openapi_shapes import TEXT, Schema, array, obj, ref, schemas
+from api.requests import MAX_WHOLE
 from dialogue import dumps
 from projections import VERBOSITIES
 
@@ -53,7 +54,14 @@ def _query(name: str, schema: Schema, description: str) -> Schema:
     return _parameter(name, "query", schema, description)
 
 
-_MOMENT: Final = "ISO 8601 or seconds since 1970"
+_MOMENT: Final[Schema] = {
+    "anyOf": [
+        {"type": "string", "format": "date-time"},
+        {"type": "string", "pattern": r"^[0-9]{1,10}(\.[0-9]{1,9})?$"},
+    ],
+    "description": "ISO 8601, or seconds since 1970.",
+}
+_COUNT: Final[Schema] = {"type": "integer", "minimum": 0, "maximum": MAX_WHOLE}
 _ENTITY_TAG: Final = '"<version>-<fingerprint of the domain>"'
 
 PARAMETERS: Final[dict[str, Schema]] = {
@@ -72,14 +80,12 @@ PARAMETERS: Final[dict[str, Schema]] = {
         "until", {"type": "number"}, "Only events up to the first one later than this, in seconds since 1970."
     ),
     "all_sessions": _query("all_sessions", {"type": "boolean", "default": False}, "One story for every session."),
-    "version": _query(
-        "version", {"type": "integer", "minimum": 0}, "The state as of this version of the conversation."
-    ),
-    "at": _query("at", TEXT, f"The state as of this time: {_MOMENT}."),
-    "after_position": _query("after", {"type": "integer", "minimum": 0, "default": 0}, "Only later positions."),
-    "after_version": _query("after", {"type": "integer", "minimum": 0, "default": 0}, "Only later versions."),
+    "version": _query("version", _COUNT, "The state as of this version of the conversation."),
+    "at": _query("at", _MOMENT, "The state as of this time."),
+    "after_position": _query("after", _COUNT | {"default": 0}, "Only later positions."),
+    "after_version": _query("after", _COUNT | {"default": 0}, "Only later versions."),
     "after_cursor": _query("after", TEXT, "The `after` of the page before."),
-    "active_since": _query("active_since", TEXT, f"Only conversations with an event since: {_MOMENT}."),
+    "active_since": _query("active_since", _MOMENT, "Only conversations with an event since then."),
     "with_channel": _query("channel", TEXT, "Only conversations whose last message came from this channel."),
     "intent": _query("intent", TEXT, "Only conversations whose last message had this intent."),
     "limit": _query("limit", {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}, "The page's length."),
@@ -93,7 +99,7 @@ PARAMETERS: Final[dict[str, Schema]] = {
     "if_match": _parameter(
         "If-Match",
         "header",
-        {"type": "string", "pattern": r'^((W/)?"[0-9]{1,18}(-[^"]*)?"|\*)$'},
+        {"anyOf": [{"const": "*"}, {"type": "string", "pattern": r'^(W/)?"[0-9]{1,18}(-[0-9a-f]{16})?"$'}]},
         'Write only if the conversation is at the version of this entity tag; `"0"`: is new; `*`: is not new.',
     ),
     "idempotency_key": _parameter(
@@ -194,7 +200,7 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
     ("GET", "/domain"): Operation(
         summary="The model's domain",
         parameters=("accept",),
-        answers={JSON: {"type": "object"}, "application/x-yaml": TEXT},
+        answers={JSON: {"type": "object"}, "application/x-yaml": {"type": "object"}},
         errors=(406, 409),
     ),
     ("GET", _TRACKER): Operation(
@@ -247,6 +253,22 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
 }
 
 
+_REFUSED: Final = {JSON: {"schema": obj({"reasons": array(TEXT), "exception": TEXT})}}
+WITH_JWT: Final[dict[tuple[str, str], Operation]] = {
+    ("POST", "/auth"): Operation(
+        summary="Nobody logs in here: JWTs come from elsewhere",
+        others={"401": {"description": "Always.", "content": _REFUSED}},
+        public=True,
+    ),
+    ("GET", "/auth/verify"): Operation(
+        summary="Whether the request's JWT is valid",
+        answers={JSON: obj({"valid": {"const": True}})},
+        others={"401": {"description": "It is missing, or not valid.", "content": _REFUSED}},
+        public=True,
+    ),
+}
+
+
 async def get_openapi(service: Service, _request: Request) -> HTTPResponse:
     """The document. It says of authentication what this service was started with."""
     auth = service.settings.auth
@@ -258,7 +280,7 @@ def document(*, token: bool, jwt: bool) -> str:
     """The document as JSON, for a service that takes tokens, JWTs, both or neither."""
     security = _security(token=token, jwt=jwt)
     paths: dict[str, Any] = {}
-    for (method, path), operation in OPERATIONS.items():
+    for (method, path), operation in (OPERATIONS | (WITH_JWT if jwt else {})).items():
         paths.setdefault(path, {})[method.lower()] = _described(method, path, operation, security)
     return dumps(
         {

@@ -34,6 +34,7 @@ class Service:
         self.marks: Mapping[str, str] = model.marks if model else {}
         self._etag_suffix = f'-{domain.fingerprint[:16]}"'
         self.hint = HintSender(database)
+        self.is_stopping = False  #: then connections are not kept for another request
         self._open = AsyncExitStack()
 
     async def open(self) -> None:
@@ -42,6 +43,10 @@ class Service:
         self._open.push_async_callback(self.trackers.close)
         hints = asyncio.get_running_loop().create_task(self.hint.run(), name="hints")
         self._open.callback(hints.cancel)
+
+    async def stop(self) -> None:
+        """Begin to stop: requests are served to their end, and are the last ones of their connections."""
+        self.is_stopping = True
 
     async def close(self) -> None:
         """Finish what was handed in, and let go of the database."""

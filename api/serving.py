@@ -18,6 +18,8 @@ from api import tls
 from api.background import run_background
 from api.database import PostgresDatabase
 from api.model import InvalidModel, Model, load_model
+from api.own_postgres import OwnPostgres
+from api.settings import holds_model
 from api.supervisor import Child, Supervisor
 from api.worker import run_worker
 from dialogue import InvalidDomain, InvalidYaml
@@ -27,7 +29,6 @@ from eventstore.database import is_unavailable, reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from api.settings import Settings
 
@@ -60,7 +61,7 @@ def migrate(settings: Settings) -> list[str]:
     Raises:
         EventStoreError, EmbeddedPostgresError: it can't be done.
     """
-    with open_database(settings) as (database, _):
+    with open_database(settings) as database:
         try:
             return asyncio.run(_prepare(settings, database))
         except Exception as error:
@@ -74,14 +75,14 @@ def _serve(settings: Settings, listener: socket.socket, began: float) -> None:
     model = _model(settings)
     workers = [Child(f"worker-{n + 1}", run_worker, (settings, model, listener)) for n in range(settings.workers)]
     background = Child("background", run_background, (settings,))
-    supervisor = Supervisor([*workers, background], grace=settings.limits.graceful_shutdown_timeout + 2)
+    supervisor = Supervisor([*workers, background], listener, grace=settings.limits.graceful_shutdown_timeout + 2)
     supervisor.start()
     try:
-        with open_database(settings) as (database, server):
+        with open_database(settings) as database:
             _migrate_patiently(settings, database, supervisor)
             if not supervisor.is_stopping:
                 _say_ready(settings, listener, database, began)
-                supervisor.run(database, server)
+                supervisor.run(database)
     except (embedded.EmbeddedPostgresError, DatabaseNotUsable) as error:
         raise CannotStart(str(error)) from error
     finally:
@@ -89,37 +90,15 @@ def _serve(settings: Settings, listener: socket.socket, began: float) -> None:
         log.info("stopped")
 
 
-class _Embedded:
-    """The embedded server of a service, started again when it dies."""
-
-    def __init__(self, data_dir: Path) -> None:
-        self._data_dir = data_dir
-        self._server = embedded.start(data_dir)
-
-    @property
-    def dsn(self) -> str:
-        return self._server.dsn
-
-    def fileno(self) -> int:
-        return self._server.fileno()
-
-    def restart(self) -> None:
-        self._server.close()
-        self._server = embedded.start(self._data_dir)
-
-    def close(self) -> None:
-        self._server.close()
-
-
 @contextmanager
-def open_database(settings: Settings) -> Iterator[tuple[Database, _Embedded | None]]:
-    """The configured database, and the embedded server, which runs for as long as the context lasts."""
+def open_database(settings: Settings) -> Iterator[Database]:
+    """The configured database; an embedded server runs for as long as the context lasts."""
     config, patience = settings.database, settings.limits.storage_timeout
     if isinstance(config, PostgresDatabase):
-        yield Database(config.dsn.value, settings.schema, patience), None
+        yield Database(config.dsn.value, settings.schema, patience)
         return
-    with closing(_Embedded(config.data_dir)) as server:
-        yield Database(server.dsn, settings.schema, patience), server
+    with closing(OwnPostgres(config.data_dir)) as server:
+        yield Database(server.dsn, settings.schema, patience)
 
 
 def _migrate_patiently(settings: Settings, database: Database, supervisor: Supervisor) -> None:
@@ -159,7 +138,9 @@ async def _create_database(login_dsn: str, name: str) -> None:
 
 def _model(settings: Settings) -> Model | None:
     """The model, if there is one. As in Rasa, a broken one does not stop the service: what needs it answers 409."""
-    if not settings.has_model:
+    if settings.endpoints.models is not None or settings.remote_storage is not None:
+        log.warning("this version loads models from disk only: --remote-storage and `models` are ignored")
+    if not holds_model(settings.model):
         log.warning("no model: trackers take their slots from the events", path=str(settings.model))
         return None
     try:

@@ -165,7 +165,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def has_model(self) -> bool:
         """Whether a model is named: by a model server, a remote storage, or a path where there is one."""
-        return self.endpoints.models is not None or self.remote_storage is not None or _holds_model(self.model)
+        return self.endpoints.models is not None or self.remote_storage is not None or holds_model(self.model)
 
 
 class InvalidSettings(ValueError):
@@ -476,7 +476,7 @@ def _converted(text: str) -> int | float | bool | str:
     return text if meant is None else meant
 
 
-def _holds_model(path: Path) -> bool:
+def holds_model(path: Path) -> bool:
     """Whether there is an archive, a folder with archives, or a project's folder."""
     if not path.is_dir():
         return path.is_file()

@@ -1,4 +1,4 @@
-"""The parent of all processes of a service: starts the database and the workers, restarts what dies, stops in order.
+"""The parent of all processes of a service: starts them, starts again what dies, stops all in order.
 
 It serves nothing itself. Sanic's own manager is not used: it does not restart a worker that died, kills its whole
 process group when one can't start, and leaves the workers behind when it is killed.
@@ -12,7 +12,7 @@ import signal
 import socket
 import time
 from multiprocessing.connection import wait
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
@@ -77,21 +77,12 @@ class Child:
         self.process = None
 
 
-class Server(Protocol):
-    """The database server of the service, where it has one of its own."""
-
-    def fileno(self) -> int:
-        """Becomes readable when the server died."""
-
-    def restart(self) -> None:
-        """Start it again; it is reached as before."""
-
-
 class Supervisor:
-    """Keeps children alive, and with them the server that they use, until a signal says stop."""
+    """Keeps children alive until a signal says stop. Closes the socket that they share before they end."""
 
-    def __init__(self, children: list[Child], *, grace: float) -> None:
+    def __init__(self, children: list[Child], listener: socket.socket, *, grace: float) -> None:
         self._children = children
+        self._listener = listener
         self._grace = grace
         self._stopping = False
         self._wakeup, self._wake = socket.socketpair()
@@ -107,17 +98,18 @@ class Supervisor:
         for child in self._children:
             child.start()
 
-    def run(self, database: Database, server: Server | None) -> None:
+    def run(self, database: Database) -> None:
         """Hand out the database and watch until the service is told to stop; returns when all children have ended."""
         for child in self._children:
             child.send(database)
         while not self._stopping:
-            self._watch(database, server)
+            self._watch(database)
         self.stop()
 
     def stop(self) -> None:
         """End all children: they finish the requests under way, and are killed if that takes longer than the grace."""
         self._stopping = True
+        self._listener.close()  # or clients would go on to connect, to be served by nobody
         for child in self._children:
             child.signal(signal.SIGTERM)
         deadline = time.monotonic() + self._grace
@@ -143,18 +135,14 @@ class Supervisor:
     def _alive(self) -> list[Child]:
         return [child for child in self._children if child.process is not None and child.process.is_alive()]
 
-    def _watch(self, database: Database, server: Server | None) -> None:
+    def _watch(self, database: Database) -> None:
         """Wait for a death, a signal, or the time to start a child again."""
-        servers = [server.fileno()] if server else []
         waiting = [child.start_at - time.monotonic() for child in self._children if child.process is None]
         sentinels = [child.process.sentinel for child in self._children if child.process is not None]
-        ready = wait([*sentinels, *servers, self._wakeup], max(0.0, min(waiting)) if waiting else None)
+        wait([*sentinels, self._wakeup], max(0.0, min(waiting)) if waiting else None)
         self._drain()
         if self._stopping:
             return
-        if server is not None and server.fileno() in ready:
-            log.error("the embedded Postgres died, it is started again")
-            server.restart()
         for child in self._children:
             if child.process is not None and not child.process.is_alive():
                 child.note_death()

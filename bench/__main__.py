@@ -7,16 +7,18 @@ import asyncio
 import json
 import statistics
 import tempfile
-import urllib.request
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+import httpx
 
 from bench import load, postgres, replay
 from bench.processes import handler, service, worker_memory
 from bench.report import Report
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 EVENT: Final = '{"event":"slot","name":"cuisine","value":"mexican"}'
 CONVERSATIONS: Final = 1000
@@ -71,29 +73,26 @@ def single(folder: Path, report: Report, repeat: int) -> None:
 
 def history(folder: Path, report: Report, repeat: int) -> None:
     """Appends to one conversation with a short and with a long history."""
+    short: list[float] = []
+    long: list[float] = []
     with _service(folder) as url:
-        for name, count in (("short", 6), ("long", 10_000)):
-            _post(url, name, count)
-        short, long = [], []
-        for _ in range(repeat):
-            _post(url, f"short-{len(short)}", 6)
-            script = load.append_script(1, EVENT, prefix=f"short-{len(short)}-")
-            short.append(load.run(url, 1, script=script, seconds=1).median)
-            script = "request = function() return wrk.format('POST', '/conversations/long/tracker/events?include_events=NONE'"
-            long.append(load.run(url, 1, script=f"{script}, nil, '{EVENT}') end", seconds=1).median)
-    report.time("append at 10,000 events of history", long, short, "at the beginning of one", most=1.25)
+        _post(url, "long-0", 10_000)
+        for number in range(repeat):
+            short.append(
+                load.run(url, 1, script=load.append_script(1, EVENT, prefix=f"short-{number}-"), seconds=1).median
+            )
+            long.append(load.run(url, 1, script=load.append_script(1, EVENT, prefix="long-"), seconds=1).median)
+    report.time("append at 10,000 events of history", long, short, "to a new one", most=1.25)
 
 
 def read(folder: Path, report: Report, repeat: int) -> None:
     """Reads of a tracker with a thousand events, beside a handler that returns the same bytes."""
+    path = "/conversations/read/tracker"
     with _service(folder) as url:
         _post(url, "read", 997)
-        body = urllib.request.urlopen(f"{url}/conversations/read/tracker").read()
-        with handler(_file(folder, body)) as limit:
-            pairs = [
-                (load.run(base + "/conversations/read/tracker", 16)) for _ in range(repeat) for base in (url, limit)
-            ]
-    report.rate("tracker of 1,000 events", _rates(pairs[::2]), _rates(pairs[1::2]), "bare handler", least=0.5)
+        with handler(_file(folder, _answer("GET", url + path))) as limit:
+            runs = [load.run(base + path, 16) for _ in range(repeat) for base in (url, limit)]
+    report.rate("tracker of 1,000 events", _rates(runs[::2]), _rates(runs[1::2]), "bare handler", least=0.5)
 
 
 def replays(folder: Path, report: Report, _repeat: int) -> None:
@@ -135,17 +134,12 @@ def _rates(runs: list[load.Load]) -> list[float]:
     return [run.rate for run in runs]
 
 
-class _service:  # noqa: N801 - used as a function: a service with the benchmark's domain, after some warming up
-    def __init__(self, folder: Path) -> None:
-        self._context = service(folder / "data", "-m", str(_domain(folder)))
-
-    def __enter__(self) -> str:
-        url, _ = self._context.__enter__()
+@contextmanager
+def _service(folder: Path) -> Iterator[str]:
+    """The URL of a service with the benchmark's domain, after some warming up."""
+    with service(folder / "data", "-m", str(_domain(folder))) as (url, _):
         load.run(url, 16, script=load.append_script(CONVERSATIONS, EVENT), seconds=2)
-        return url
-
-    def __exit__(self, *error: object) -> None:
-        self._context.__exit__(None, None, None)
+        yield url
 
 
 def _domain(folder: Path) -> Path:
@@ -156,18 +150,16 @@ def _domain(folder: Path) -> Path:
 
 
 def _answer_of_append(url: str) -> bytes:
-    return _send(f"{url}/conversations/c1/tracker/events?include_events=NONE", EVENT.encode())
+    return _answer("POST", f"{url}/conversations/c1/tracker/events?include_events=NONE", EVENT.encode())
 
 
 def _post(url: str, conversation: str, count: int) -> None:
-    events = [json.loads(EVENT) for _ in range(count)]
-    _send(f"{url}/conversations/{conversation}/tracker/events?include_events=NONE", json.dumps(events).encode())
+    body = json.dumps([json.loads(EVENT)] * count).encode()
+    _answer("POST", f"{url}/conversations/{conversation}/tracker/events?include_events=NONE", body)
 
 
-def _send(url: str, body: bytes) -> bytes:
-    with urllib.request.urlopen(urllib.request.Request(url, data=body, method="POST")) as response:
-        answer: bytes = response.read()
-        return answer
+def _answer(method: str, url: str, body: bytes | None = None) -> bytes:
+    return httpx.request(method, url, content=body, timeout=60).raise_for_status().content
 
 
 def _file(folder: Path, body: bytes) -> Path:

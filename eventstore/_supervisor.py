@@ -54,7 +54,8 @@ _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 30.0
 _STEADY_SECONDS = 60.0
 _PATIENT_FAILURES = 4
-_STOP_SECONDS = 60.0
+_STOP_SECONDS = 10.0
+_QUIT_SECONDS = 60.0
 _CLAIM_SECONDS = 1.0
 _CLONE_NEWUSER = 0x10000000
 _PR_SET_PDEATHSIG = 1
@@ -267,7 +268,7 @@ def _dying_with_parent() -> Callable[[], None] | None:
     parent, prctl = os.getpid(), ctypes.CDLL(None).prctl
 
     def tie() -> None:
-        prctl(_PR_SET_PDEATHSIG, int(signal.SIGINT))
+        prctl(_PR_SET_PDEATHSIG, int(signal.SIGQUIT))  # a gentler one may be waited for in vain: see Postmaster.stop
         if os.getppid() != parent:  # it died before the line above
             os._exit(1)
 
@@ -315,7 +316,11 @@ class Postmaster:
         )
 
     def stop(self) -> None:
-        """Stop: roll open transactions back, write a checkpoint; if that takes too long, leave it to recovery."""
+        """Stop: roll open transactions back, write a checkpoint; if that takes too long, leave it to recovery.
+
+        It takes for ever when the server is just recovering because one of its processes has crashed: up to version 18
+        it then waits for the end of processes that nobody has told to end.
+        """
         if self._process is None:
             return
         self._process.send_signal(signal.SIGINT)
@@ -330,13 +335,20 @@ class Postmaster:
         recorded = self._recorded()
         if not recorded or not _serves(int(recorded[0]), self._pid_file.parent):
             return
+        pid = int(recorded[0])
+        if not (self._ends(pid, signal.SIGINT, _STOP_SECONDS) or self._ends(pid, signal.SIGQUIT, _QUIT_SECONDS)):
+            raise CannotRun(f"process {pid}, the server of an earlier run, does not stop")
+
+    def _ends(self, pid: int, number: int, seconds: float) -> bool:
+        """Whether a server that is not our child has ended in time after a signal."""
         with suppress(ProcessLookupError):  # the kernel may have told it already
-            os.kill(int(recorded[0]), signal.SIGINT)
-        deadline = time.monotonic() + _STOP_SECONDS
-        while _serves(int(recorded[0]), self._pid_file.parent):
+            os.kill(pid, number)
+        deadline = time.monotonic() + seconds
+        while _serves(pid, self._pid_file.parent):
             if time.monotonic() > deadline:
-                raise CannotRun(f"process {recorded[0]}, the server of an earlier run, does not stop")
-            time.sleep(_POLL_SECONDS)  # not our child: nothing tells of its end
+                return False
+            time.sleep(_POLL_SECONDS)  # nothing tells of its end
+        return True
 
     def _recorded(self) -> list[str]:
         try:
@@ -378,6 +390,7 @@ class Users:
         self._selector = selectors.DefaultSelector()
         self._here: set[socket.socket] = set()
         self._untold: set[socket.socket] = set()
+        self._leaving: list[socket.socket] = []
         self._listen(control)
         self._wake_when_a_child_ends()
         self._welcome(first)
@@ -435,6 +448,7 @@ class Users:
         user.setblocking(False)
         self._here.add(user)
         self._untold.add(user)
+        self._let_go()
         self._selector.register(user, selectors.EVENT_READ, partial(self._hear, user))
 
     def _hear(self, user: socket.socket) -> None:
@@ -449,7 +463,14 @@ class Users:
         self._selector.unregister(user)
         self._here.discard(user)
         self._untold.discard(user)
-        user.close()
+        self._leaving.append(user)
+        if self._here:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """End the connections of those who left while others stay. The last one's ends with the server, or with us."""
+        while self._leaving:
+            self._leaving.pop().close()
 
 
 # -------------------------------------------------------------------------------------------------------- the watching

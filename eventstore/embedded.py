@@ -14,12 +14,12 @@ machine: neither sockets nor locks reach over a network.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import socket
 import subprocess
 import sys
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -42,6 +42,7 @@ __all__ = [
 ]
 
 _LOG_LINES = 20
+_STOP_SECONDS = 30.0
 
 _SETTINGS = {
     "listen_addresses": "",
@@ -97,8 +98,14 @@ class EmbeddedPostgres:
         return self._use.fileno()
 
     def close(self) -> None:
-        """End this use; closing twice does nothing. The server stops when no use is left."""
-        self._use.close()
+        """End this use; closing twice does nothing. The server stops when no use is left: then wait until it has."""
+        if self._use.fileno() < 0:
+            return
+        with self._use, contextlib.suppress(OSError):  # a supervisor that died has nothing to say
+            self._use.shutdown(socket.SHUT_WR)
+            self._use.settimeout(_STOP_SECONDS)
+            while self._use.recv(4096):
+                pass
 
 
 def start(
@@ -136,7 +143,7 @@ def _made(data_dir: Path) -> Path:
     return home
 
 
-@contextmanager
+@contextlib.contextmanager
 def _locked(home: Path) -> Iterator[int]:
     try:
         lock = _supervisor.lock(home)

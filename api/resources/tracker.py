@@ -14,6 +14,7 @@ from api.endpoint import json_response
 from api.errors import BadRequest, ConversationNotFound, NoModel, VersionNotFound
 from dialogue import TrackerReplaced, decode_posted, session_start, stamp, starts_session
 from projections import Verbosity, View, Window, Write, session_begin, tracker_document, written
+from projections.text import storable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -118,9 +119,15 @@ def _write(
         key=key,
         fingerprint=None if key is None else requests.fingerprint(request),
         replaces=replaces,
-        actor=request.ctx.identity.username,
+        actor=_actor(request),
         request_id=request.ctx.request_id,
     )
+
+
+def _actor(request: Request) -> str | None:
+    """Who writes, as a column holds it: a JWT may name its user by any text."""
+    username: str | None = request.ctx.identity.username
+    return None if username is None else storable(username)
 
 
 def _opening(service: Service, timestamp: float) -> Sequence[Event]:
