@@ -6,6 +6,7 @@ from eventstore.checkpoints import Checkpoint, Checkpoints
 from eventstore.conversation_id import check_conversation_id
 from eventstore.database import Database
 from eventstore.errors import (
+    AppendTooLarge,
     CheckpointMoved,
     CorruptLog,
     DatabaseNotUsable,
@@ -30,6 +31,7 @@ from eventstore.verify import Verified, verify
 
 __all__ = [
     "Append",
+    "AppendTooLarge",
     "Appended",
     "Checkpoint",
     "CheckpointMove",

@@ -141,14 +141,15 @@ def _fault_of_name(schema: str) -> str | None:
 async def prepare_session(connection: Any) -> None:
     """Settings that our statements rely on.
 
-    A plan made while a table was still small must not scan it when it has grown, so index scans are preferred always.
-    Where there is none, up to Postgres 17 the plan's cost is so high that it would be compiled, which takes longer than
-    to run it.
+    They all look for some rows by an index, whatever the tables grow to. A plan made while a table was small, or for a
+    span of positions of unknown length, must not read or sort a whole table instead. Where there is no index, up to
+    Postgres 17 such a plan's cost is so high that it would be compiled, which takes longer than to run it.
     """
     await connection.execute(
         "SELECT set_config('synchronous_commit', 'on', false)"
         " WHERE current_setting('synchronous_commit') IN ('off', 'local', 'remote_write');"
-        "SET default_transaction_isolation = 'read committed'; SET enable_seqscan = off; SET jit = off"
+        "SET default_transaction_isolation = 'read committed'; SET jit = off;"
+        "SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off"
     )
 
 

@@ -7,6 +7,7 @@ EventStoreError
 ├── CheckpointMoved             somebody else moved the checkpoint
 ├── LeaseLost                   somebody else holds the lease
 ├── EventRefused                Postgres can't store what was handed in
+├── AppendTooLarge              more than one append may have
 ├── StoreUnavailable            no answer from Postgres; says what is known of the write
 │   └── QueueFull               too many writes wait already
 ├── ForeignLog                  a checkpoint was made on another log, or on a longer one
@@ -72,6 +73,14 @@ class EventRefused(EventStoreError):
     def __init__(self, conversation: str, reason: str) -> None:
         super().__init__(f"conversation {conversation!r}: the database refused the events: {reason}")
         self.conversation, self.reason = conversation, reason
+
+
+class AppendTooLarge(EventStoreError, ValueError):
+    """An append of `size` bytes, about, is more than the `limit` of what may wait at all. Nothing was written."""
+
+    def __init__(self, size: int, limit: int) -> None:
+        super().__init__(f"{size} bytes are too many for one append: it may have {limit}")
+        self.size, self.limit = size, limit
 
 
 class StoreUnavailable(EventStoreError):

@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from eventstore.database import DATA_FAULTS, is_unavailable, reason_of, was_rolled_back
 from eventstore.errors import (
+    AppendTooLarge,
     CheckpointMoved,
     EventRefused,
     EventStoreError,
@@ -38,6 +39,7 @@ MAX_BYTES: Final = 1_000_000
 MAX_WAITING: Final = 20_000
 MAX_WAITING_BYTES: Final = 64_000_000
 MAX_VERSION: Final = 2**63 - 1
+_STOPPED: Final = "the service stops"
 _OVERHEAD: Final = 100  # bytes of an event, or of a request, beside the bodies; about
 
 _APPEND: Final = (
@@ -80,6 +82,12 @@ class GroupCommit:
     def start(self) -> None:
         """Begin to work, in a task of the running loop."""
         self._task = asyncio.get_running_loop().create_task(self._run(), name="group commit")
+        self._task.add_done_callback(self._go_on)
+
+    def _go_on(self, task: asyncio.Task[None]) -> None:
+        """A fault of ours, which the loop reports, harms its own batch and nobody else."""
+        if not self._closing and not task.cancelled():
+            self.start()
 
     async def close(self) -> None:
         """Take nothing more, finish what was handed in, which the patience bounds, and stop."""
@@ -89,25 +97,24 @@ class GroupCommit:
             if self._task is not None:
                 await self._task
         finally:
+            _fail(self._waiting, _STOPPED, "not_written")
             self._drop_connection()
 
     def append(self, request: Append) -> asyncio.Future[Appended]:
         """Queue a request; the future gives its result or raises what :mod:`eventstore.errors` names.
 
         Raises:
-            ValueError: the request is larger than all that may wait.
+            AppendTooLarge: the request is larger than all that may wait.
             QueueFull: too much waits already.
             StoreUnavailable: closed.
         """
         size = _size(request)
         if size > MAX_WAITING_BYTES:
-            raise ValueError(f"{size} bytes are too many for one append: it may have {MAX_WAITING_BYTES}")
+            raise AppendTooLarge(size, MAX_WAITING_BYTES)
         if self._waiting_bytes + size > MAX_WAITING_BYTES or len(self._waiting) >= MAX_WAITING:
             raise QueueFull(f"{len(self._waiting)} writes of {self._waiting_bytes} bytes wait already")
         if self._closing:
-            raise StoreUnavailable("the service stops")
-        if self._task is not None and self._task.done():
-            self.start()  # a fault of ours ended it, which the loop has reported; one request must not stop all others
+            raise StoreUnavailable(_STOPPED)
         loop = asyncio.get_running_loop()
         pending = _Pending(request, loop.create_future(), size, loop.time())
         self._waiting.append(pending)
@@ -116,11 +123,13 @@ class GroupCommit:
         return pending.answer
 
     async def _run(self) -> None:
-        while not self._closing or self._waiting:
-            await self._arrival.wait()
-            self._arrival.clear()
+        while True:
             while self._waiting:
                 await self._commit(self._next_batch())
+            if self._closing:
+                return
+            self._arrival.clear()
+            await self._arrival.wait()
 
     def _next_batch(self) -> list[_Pending]:
         batch: list[_Pending] = []
@@ -152,18 +161,22 @@ class GroupCommit:
             _fail(batch, error.reason, error.outcome)
         except DATA_FAULTS as error:
             await self._isolate(batch, error)
+        except BaseException:  # a fault of ours, or cancelled
+            _fail(batch, _STOPPED, "unknown")
+            raise
         else:
             for pending, result in zip(batch, results, strict=True):
                 _resolve(pending, result)
-        finally:
-            _fail(batch, "the service stops", "unknown")
 
     async def _isolate(self, batch: list[_Pending], error: Exception) -> None:
         """Commit the halves on their own until the request with the bad data stands alone."""
         if len(batch) > 1:
             middle = len(batch) // 2
-            await self._commit(batch[:middle])
-            await self._commit(batch[middle:])
+            try:
+                await self._commit(batch[:middle])
+                await self._commit(batch[middle:])
+            finally:
+                _fail(batch, _STOPPED, "unknown")
         elif not batch[0].answer.done():
             refusal = EventRefused(batch[0].request.conversation, reason_of(error))
             refusal.__cause__ = error
@@ -257,7 +270,12 @@ def _refusal(request: Append, status: int, version: int) -> EventStoreError:
 
 
 def _size(request: Append) -> int:
-    return sum([len(event.body) + _OVERHEAD for event in (*(request.opening or ()), *request.events)]) + _OVERHEAD
+    size = _OVERHEAD
+    for event in request.events:
+        size += len(event.body) + _OVERHEAD
+    for event in request.opening or ():
+        size += len(event.body) + _OVERHEAD
+    return size
 
 
 def _event_count(request: Append) -> int:

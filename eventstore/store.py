@@ -61,7 +61,7 @@ class EventStore:
         Raises:
             ValueError: what Postgres can't hold: a wrong conversation id, key, actor, type, body or timestamp.
             WrongExpectedVersion, IdempotencyKeyReused, OpeningNeeded, CheckpointMoved: nothing was written.
-            EventRefused: nothing was written.
+            EventRefused, AppendTooLarge: nothing was written.
             StoreUnavailable: its `outcome` says what is known.
         """
         _check(request)

@@ -33,7 +33,7 @@ FROM @schema@.commit WHERE last_position > $1 ORDER BY last_position LIMIT $2
 """
 # The commit that ends before a position; $1 bigint
 COMMIT_BEFORE: Final = """
-SELECT last_position, (extract(epoch FROM "time") * 1000000)::bigint AS microseconds, chain
+SELECT first_position, last_position, (extract(epoch FROM "time") * 1000000)::bigint AS microseconds, chain
 FROM @schema@.commit WHERE last_position < $1 ORDER BY last_position DESC LIMIT 1
 """
 # $1, $2 bigint: first and last position

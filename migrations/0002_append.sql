@@ -45,7 +45,6 @@ CREATE FUNCTION @schema@.append(
     OUT last_position bigint
 ) LANGUAGE plpgsql VOLATILE
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET plan_cache_mode = force_generic_plan
-SET jit = off
 AS $$
 DECLARE
     head bigint;

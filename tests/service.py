@@ -246,7 +246,7 @@ class Service:
 
     def wait_until_ready(self) -> None:
         """Return when it serves; AssertionError with the end of its log if it ends before."""
-        wait_until(lambda: not self.is_running or self.answers("/livez"), f"service on port {self.port} serves")
+        wait_until(lambda: not self.is_running or self.answers("/readyz"), f"service on port {self.port} serves")
         assert self.is_running, f"the service ended with status {self.status()}:\n{self.log.read_text()[-3000:]}"
 
     def send(self, number: int) -> None:

@@ -203,3 +203,55 @@ def test_many_events_that_take_back_each_other_are_no_burden() -> None:
 def test_a_followup_action_is_whatever_the_client_named(value: Any) -> None:
     event = from_wire({"event": "followup", "name": value}, 1.0)
     assert evolve(initial(DOMAIN), event, DOMAIN).followup_action == value
+
+
+class TestLongLists:
+    """What one fold adds to is changed in place; nobody must see it, and long lists are compared another way."""
+
+    @given(listed=histories, domain=domains)
+    def test_many_entities_are_compared_as_few_are(self, listed: list[Event], domain: Domain) -> None:
+        expected = whole(listed, domain)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("dialogue.tracker._FEW", 0)
+            assert whole(listed, domain) == expected
+
+    @pytest.mark.parametrize("few", [0, 100])
+    def test_equal_entities_are_added_once_whatever_their_numbers_look_like(
+        self, monkeypatch: pytest.MonkeyPatch, few: int
+    ) -> None:
+        monkeypatch.setattr("dialogue.tracker._FEW", few)
+        entities = [[1], [1.0], [True], ["1"], {"a": [1], "b": 2}, {"b": 2, "a": [1.0]}, {}, [], [[]], [{}], None]
+        added: list[dict[str, Any]] = [
+            {"event": "entities", "entities": [{"entity": "e", "value": value}]} for value in entities
+        ]
+        added.insert(0, {"event": "action", "name": "action_listen"})
+        tracker = whole(of(added), Domain.empty())
+        shown = [entity["value"] for entity in tracker.latest_message["entities"]]
+        assert shown == [[1], ["1"], {"a": [1], "b": 2}, {}, [], [[]], [{}], None]
+
+    def test_a_loop_keeps_the_message_that_began_it(self) -> None:
+        entity = [{"entity": "e", "value": number} for number in range(3)]
+        posted: list[dict[str, Any]] = [
+            {"event": "action", "name": "action_listen"},
+            {"event": "entities", "entities": entity[:1]},
+            {"event": "active_loop", "name": "book_form"},
+            {"event": "entities", "entities": entity[1:2]},
+            {"event": "active_loop", "name": "pizza_form"},
+            {"event": "entities", "entities": entity[2:]},
+        ]
+        tracker = whole(of(posted), Domain.empty())
+        assert tracker.active_loop["trigger_message"]["entities"] == entity[:2]
+        assert tracker.latest_message["entities"] == entity
+        assert tracker.loop_names == ("book_form", "pizza_form")
+
+    def test_a_tracker_stays_as_it_is_when_it_is_folded_on(self) -> None:
+        first = of([{"event": "action", "name": "action_listen"}, {"event": "slot", "name": "a", "value": 1}])
+        more: list[dict[str, Any]] = [
+            {"event": "slot", "name": "b", "value": 2},
+            {"event": "entities", "entities": [{"entity": "e", "value": 1}]},
+        ]
+        tracker = whole(first, Domain.empty())
+        for _ in range(2):
+            assert set(fold(tracker, of(more), Domain.empty(), ()).slots) >= {"a", "b"}
+            assert "b" not in tracker.slots
+            assert tracker.latest_message["entities"] == []
