@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger("turnlog.postgres")
 
 AGAIN_SECONDS: Final = 2.0  #: between two tries to start it
-CLOSE_SECONDS: Final = 5.0
+CLOSE_SECONDS: Final = 15.0  #: longer than a server takes to stop, whatever it is doing
 
 
 class OwnPostgres:

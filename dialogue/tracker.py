@@ -159,6 +159,7 @@ class _Run:
         self._slots: Json | None = None
         self._entities: list[Json] | None = None
         self._known: set[Any] | None = None
+        self._kept: tuple[Json, list[Json], int] | None = None
         self._loops: dict[str, None] | None = None
 
     def slots(self, tracker: Tracker) -> Json:
@@ -192,7 +193,10 @@ class _Run:
     def as_it_is(self, message: Json) -> Json:
         """The message, to be kept: entities that are added later do not show in it."""
         entities: list[Json] | None = message.get("entities")
-        return {**message, "entities": list(entities)} if entities and entities is self._entities else message
+        if not entities or entities is not self._entities:
+            return message
+        self._kept = {**message}, entities, len(entities)
+        return self._kept[0]
 
     def add_loop(self, tracker: Tracker, name: str) -> None:
         if self._loops is None:
@@ -203,7 +207,10 @@ class _Run:
         self._loops = None
 
     def end(self, tracker: Tracker) -> Tracker:
-        """The tracker with the loops that were added."""
+        """The tracker with the loops that were added, and with a kept message as it was: only the last one is left."""
+        if self._kept is not None:
+            message, entities, length = self._kept
+            message["entities"] = entities[:length]
         if self._loops is None or len(self._loops) == len(tracker.loop_names):
             return tracker
         return replace(tracker, loop_names=tuple(self._loops))
@@ -290,6 +297,7 @@ def _replayed(tracker: Tracker, events: Sequence[Event], domain: Domain) -> Trac
         effect = _EFFECTS.get(type(events[index]))
         if effect:
             state = replace(state, **effect(state, events[index], domain, run))
+    state = run.end(state)
     return replace(tracker, **{field: getattr(state, field) for field in reset})
 
 

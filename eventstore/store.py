@@ -87,6 +87,7 @@ def _check(request: Append) -> None:
         utf8_size("actor", request.actor)
     if request.request_id is not None:
         utf8_size("request id", request.request_id)
+        _check_one_line("request id", request.request_id)
     if request.checkpoint is not None:
         utf8_size("checkpoint", request.checkpoint.name)
     for event in request.opening or ():
@@ -102,10 +103,16 @@ def _check_key(key: str, fingerprint: bytes | None) -> None:
         raise ValueError("an idempotency key needs the fingerprint of its request")
 
 
+def _check_one_line(name: str, text: str) -> None:
+    if not text or "\n" in text:
+        raise ValueError(f"{name} {text[:80]!r} is empty or has several lines")
+
+
 def _check_event(event: NewEvent) -> None:
     utf8_size("event type", event.type)
-    if not event.body.isascii() or "\0" in event.body:
-        raise ValueError(f"the body of an event of type {event.type!r} is not JSON in ASCII")
+    _check_one_line("event type", event.type)
+    if not event.body.isascii() or "\0" in event.body or "\n" in event.body or not event.body:
+        raise ValueError(f"the body of an event of type {event.type!r} is not JSON in one line of ASCII")
     if not 1 <= event.schema_version <= MAX_SCHEMA_VERSION:
         raise ValueError(f"a schema version is 1 to {MAX_SCHEMA_VERSION}, not {event.schema_version}")
     if not _is_finite(event.timestamp):
