@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Final
 
 from prometheus_client import CollectorRegistry, Gauge, Histogram, generate_latest
+from prometheus_client import values as metric_values
 from prometheus_client.multiprocess import MultiProcessCollector
 
 if TYPE_CHECKING:
@@ -16,6 +18,10 @@ if TYPE_CHECKING:
     from projections import Status
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+
+# A process that uses this module never forks. Without this, each count would ask the system for the process's number.
+_PROCESS: Final = os.getpid()
+metric_values.ValueClass = metric_values.MultiProcessValue(lambda: _PROCESS)  # type: ignore[no-untyped-call]  # the library has no types
 
 SECONDS: Final = Histogram(
     "turnlog_http_request_seconds",

@@ -84,7 +84,8 @@ class GroupCommit:
 
     def start(self) -> None:
         """Begin to work, in a task of the running loop."""
-        self._task = asyncio.get_running_loop().create_task(self._run(), name="group commit")
+        self._loop = asyncio.get_running_loop()  # asking each time costs a system call before Python 3.12
+        self._task = self._loop.create_task(self._run(), name="group commit")
         self._task.add_done_callback(self._go_on)
 
     def _go_on(self, task: asyncio.Task[None]) -> None:
@@ -118,8 +119,7 @@ class GroupCommit:
             raise QueueFull(f"{len(self._waiting)} writes of {self._waiting_bytes} bytes wait already")
         if self._closing:
             raise StoreUnavailable(_STOPPED)
-        loop = asyncio.get_running_loop()
-        pending = _Pending(request, loop.create_future(), size, loop.time())
+        pending = _Pending(request, self._loop.create_future(), size, self._loop.time())
         self._waiting.append(pending)
         self._waiting_bytes += size
         self._arrival.set()
@@ -137,7 +137,7 @@ class GroupCommit:
     def _next_batch(self) -> list[_Pending]:
         batch: list[_Pending] = []
         events = size = 0
-        overdue = asyncio.get_running_loop().time() - self._database.patience
+        overdue = self._loop.time() - self._database.patience
         while self._waiting:
             pending = self._waiting[0]
             if pending.since < overdue:
@@ -190,7 +190,7 @@ class GroupCommit:
         columns = _columns([pending.request for pending in batch])
         arguments = (_new_batch_id(), self._node, self._origin, *columns)
         room = sum([_event_count(pending.request) for pending in batch])
-        clock = asyncio.get_running_loop().time
+        clock = self._loop.time
         # One that waited long behind others gets time for an answer, or a slow database would be cut off ever again.
         deadline = max(batch[0].since + self._database.patience, clock() + self._database.patience / 2)
         lost = False  # whether some sending may have been executed, or may be yet

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger("turnlog.trackers")
 
 SNAPSHOT_EVERY: Final = 100  #: events between two snapshots of a conversation
-MEMORY: Final = 32_000_000  #: bytes of trackers and events that one process holds in hand
+MEMORY: Final = 24_000_000  #: bytes of trackers and events that one process holds in hand, about
+UNREAD: Final = 8_000  #: bytes of new events that are held of a conversation whose events nobody asks for
 _BASE_SIZE: Final = 4_000  # of a tracker without events, about
 
 
@@ -44,16 +45,26 @@ class Window:
         self.types: list[str] = []
         self.texts: list[str] = []
         self.size = 0
+        self.unread = 0  #: of the size, what came since somebody asked for events
         self._joined: tuple[int, int, str] = (0, 0, "")
 
     def add(self, type_: str, text: str) -> None:
         """Put the next event at the end."""
         self.types.append(type_)
         self.texts.append(text)
-        self.size += len(text) + 100
+        size = len(text) + 100
+        self.size += size
+        self.unread += size
+
+    def extend(self, types: Sequence[str], texts: Sequence[str]) -> None:
+        """Put events at the end that were fetched because somebody asks for them."""
+        for type_, text in zip(types, texts, strict=True):
+            self.add(type_, text)
+        self.unread = 0
 
     def joined(self, after: int, upto: int) -> str:
         """The texts with versions in (`after`, `upto`], with commas between. What was joined last is kept."""
+        self.unread = 0
         known_after, known_upto, text = self._joined
         if after != known_after or not after < known_upto <= upto:
             known_upto, text = after, ""
@@ -65,6 +76,7 @@ class Window:
 
     def events(self, after: int, upto: int) -> list[tuple[int, Event]]:
         """Version and value of the events with versions in (`after`, `upto`]."""
+        self.unread = 0
         first, last = after + 1 - self.first, upto + 1 - self.first
         texts = zip(self.types[first:last], self.texts[first:last], strict=True)
         return [(after + n, decode_stored(type_, SCHEMA_VERSION, text)) for n, (type_, text) in enumerate(texts, 1)]
@@ -110,6 +122,11 @@ class _Held(Struct):
     @property
     def size(self) -> int:
         return _BASE_SIZE + self.state_size + self.view.window.size
+
+    def drop_window(self) -> None:
+        """Hold only the state. Whoever has the view has its window still."""
+        self.view = replace(self.view, window=Window(self.view.version + 1))
+        self.state_size = len(_state_of(self.view.tracker))
 
 
 @contextmanager
@@ -208,8 +225,7 @@ class Trackers:
         head = await self._head(view.conversation)
         recorded = await self._store.read.conversation(view.conversation, head, after, view.window.first - 1)
         window = _window(after + 1, recorded)
-        for type_, text in zip(view.window.types, view.window.texts, strict=True):
-            window.add(type_, text)
+        window.extend(view.window.types, view.window.texts)
         self._keep_window(view, window)
         return window
 
@@ -267,19 +283,20 @@ class Trackers:
     async def _load(self, conversation: str, head: Head, base: _Held | None = None) -> _Held:
         """Fold the conversation up to `head`, from `base` or a snapshot on."""
         read = self._store.read
+        before: View | None = None
         if base is not None and base.view.tracker.generation_version == head.generation_version:
-            tracker, position, state_size = base.view.tracker, head.generation_position, base.state_size
+            before = base.view  # the base itself may go on meanwhile
+            tracker, position, state_size = before.tracker, head.generation_position, base.state_size
             snapshot_version = base.snapshot_version
         else:
-            base = None
             tracker, position, state_size = await self._start(head)
             snapshot_version = tracker.version
         tail = await read.conversation(conversation, head, tracker.version, head.version, from_position=position)
         events = [decode_stored(event.type, event.schema_version, event.body) for event in tail]
         history = await self._history(conversation, head, tracker) if any(map(dialogue.needs_history, events)) else ()
         window = _window(tracker.version + 1, tail)
-        if base is not None:
-            window = _joined_windows(base.view, window)
+        if before is not None:
+            window = _joined_windows(before, window)
         view = View(conversation, dialogue.fold(tracker, events, self.domain, history), window)
         return _Held(view, snapshot_version, state_size)
 
@@ -305,17 +322,27 @@ class Trackers:
         other = self._held.get(conversation)
         if other is not held:
             size_before = other.size if other is not None else 0
-        if held.view.window.size > self._memory // 4:
-            held.view = replace(held.view, window=Window(held.view.version + 1))
-            held.state_size = len(_state_of(held.view.tracker))
+        if held.view.window.size > self._memory // 4 or held.view.window.unread > UNREAD:
+            held.drop_window()
         self._held[conversation] = held
         self._held.move_to_end(conversation)
         self._size += held.size - size_before
         while self._size > self._memory and len(self._held) > 1:
-            self._size -= self._held.popitem(last=False)[1].size
+            self._let_go_of_oldest()
         if held.view.version - held.snapshot_version >= SNAPSHOT_EVERY:
             held.snapshot_version = held.view.version
             self._snapshots.add(conversation, held.view.tracker)
+
+    def _let_go_of_oldest(self) -> None:
+        """Of the one used longest ago, let go of its events; of its state when it comes to its turn again."""
+        conversation, oldest = next(iter(self._held.items()))
+        self._size -= oldest.size
+        if not oldest.view.window.texts:
+            del self._held[conversation]
+            return
+        oldest.drop_window()
+        self._held.move_to_end(conversation)
+        self._size += oldest.size
 
     def _keep_window(self, view: View, window: Window) -> None:
         held = self._held.get(view.conversation)
@@ -391,8 +418,7 @@ def _request(
 
 def _window(first: int, recorded: Sequence[RecordedEvent]) -> Window:
     window = Window(first)
-    for event in recorded:
-        window.add(event.type, _current_text(event))
+    window.extend([event.type for event in recorded], [_current_text(event) for event in recorded])
     return window
 
 
@@ -406,6 +432,6 @@ def _current_text(event: RecordedEvent) -> str:
 def _joined_windows(view: View, tail: Window) -> Window:
     window = Window(view.window.first)
     count = view.version + 1 - window.first
-    for type_, text in zip(view.window.types[:count] + tail.types, view.window.texts[:count] + tail.texts, strict=True):
-        window.add(type_, text)
+    window.extend(view.window.types[:count], view.window.texts[:count])
+    window.extend(tail.types, tail.texts)
     return window
