@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,8 @@ def run_worker(settings: Settings, model: Model | None, listener: socket.socket,
     if database is None:
         return
     app = create_app(Service(settings, database, model))
+    gc.freeze()  # the modules stay for ever: the collector need not look at them again and again
+    gc.set_threshold(20_000, 20, 20)
     app.after_server_start(_Parent(parent).watch)
     app.run(
         sock=listener,

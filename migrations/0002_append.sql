@@ -181,17 +181,23 @@ BEGIN
         RETURN;
     END IF;
 
-    INSERT INTO @schema@.conversation
-        (no, id, version, generation, generation_version, generation_position, first_position, last_position, salt)
-        SELECT u.no, u.id, u.version, u.generation, u.generation_version, u.generation_position, u.first, u.last, u.salt
-        FROM unnest(c_no, c_id, c_version, c_generation, c_generation_version, c_generation_position, c_first, c_last, c_salt, c_state)
-            u(no, id, version, generation, generation_version, generation_position, first, last, salt, state)
-        WHERE u.state = 2;
-    UPDATE @schema@.conversation k SET version = u.version, generation = u.generation,
-            generation_version = u.generation_version, generation_position = u.generation_position, last_position = u.last
-        FROM unnest(c_no, c_version, c_generation, c_generation_version, c_generation_position, c_last, c_state)
-            u(no, version, generation, generation_version, generation_position, last, state)
-        WHERE u.state = 1 AND k.no = u.no;
+    IF 2 = ANY (c_state) THEN
+        INSERT INTO @schema@.conversation (no, id, version, generation, generation_version, generation_position,
+                first_position, last_position, salt)
+            SELECT u.no, u.id, u.version, u.generation, u.generation_version, u.generation_position, u.first, u.last, u.salt
+            FROM unnest(c_no, c_id, c_version, c_generation, c_generation_version, c_generation_position, c_first, c_last,
+                    c_salt, c_state)
+                u(no, id, version, generation, generation_version, generation_position, first, last, salt, state)
+            WHERE u.state = 2;
+    END IF;
+    IF 1 = ANY (c_state) THEN
+        UPDATE @schema@.conversation k SET version = u.version, generation = u.generation,
+                generation_version = u.generation_version, generation_position = u.generation_position,
+                last_position = u.last
+            FROM unnest(c_no, c_version, c_generation, c_generation_version, c_generation_position, c_last, c_state)
+                u(no, version, generation, generation_version, generation_position, last, state)
+            WHERE u.state = 1 AND k.no = u.no;
+    END IF;
     WITH accepted AS MATERIALIZED (
         SELECT u.position, u.conversation, u.version, u.type, u."timestamp", u.schema_version, u.body, u.actor, u.request_id,
             @schema@.event_digest(u.salt, u.version, u.type, u.schema_version, u."timestamp", u.body) AS digest
