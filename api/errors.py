@@ -12,6 +12,7 @@
     ├── NoModel                409  Conflict
     ├── PreconditionFailed     412  PreconditionFailed
     ├── TooLarge               413  TooLarge
+    ├── TooManyEvents          413  TooLarge
     ├── KeyReused              422  IdempotencyKeyReused
     ├── Unexpected             500  ConversationError
     ├── NotReady               503  NotReady
@@ -217,6 +218,14 @@ class TooLarge(ApiError):
             message,
             details={"limit": limit, "size": size},
         )
+
+
+class TooManyEvents(ApiError):
+    """A request brings more events than are folded at once: its neighbours would have to wait for it."""
+
+    def __init__(self, limit: int, count: int) -> None:
+        message = f"The request brings {count:,} events, it may bring {limit:,}: send them in several."
+        super().__init__(413, "TooLarge", message, details={"limit": limit, "count": count})
 
 
 class KeyReused(ApiError):

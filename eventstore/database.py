@@ -149,7 +149,8 @@ async def prepare_session(connection: Any) -> None:
         "SELECT set_config('synchronous_commit', 'on', false)"
         " WHERE current_setting('synchronous_commit') IN ('off', 'local', 'remote_write');"
         "SET default_transaction_isolation = 'read committed'; SET jit = off;"
-        "SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off"
+        "SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off;"
+        "SET plan_cache_mode = force_generic_plan"
     )
 
 

@@ -32,7 +32,8 @@ class HintSender:
 
     def send(self) -> None:
         """Hint soon. All calls until then make one hint; one that the database can't take is dropped."""
-        self._wanted.set()
+        if not self._wanted.is_set():
+            self._wanted.set()
 
     async def run(self) -> None:
         """Work until cancelled."""

@@ -44,7 +44,6 @@ CREATE FUNCTION @schema@.append(
     OUT results bigint[],
     OUT last_position bigint
 ) LANGUAGE plpgsql VOLATILE
-SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
     head bigint;
@@ -102,7 +101,6 @@ BEGIN
         c := r_conversation[i];
         base := c_version[c];
         status := 0;
-        skipped := 0;
         IF r_key[i] IS NOT NULL THEN
             SELECT * INTO repeated FROM @schema@.idempotency_key k WHERE k.conversation = c_id[c] AND k.key = r_key[i];
             IF FOUND THEN
@@ -117,12 +115,11 @@ BEGIN
                 status := 3;
             END IF;
         END IF;
-        IF status = 0 AND r_expected[i] IS NOT NULL AND base <> r_expected[i] AND (r_expected[i] >= 0 OR base = 0) THEN
-            status := 2;
-        END IF;
-        IF status = 0 AND base = c_generation_version[c] AND r_opening[i] < 0 THEN
-            status := 4;
-        END IF;
+        status := CASE
+            WHEN status > 0 THEN status
+            WHEN base <> r_expected[i] AND (r_expected[i] >= 0 OR base = 0) THEN 2
+            WHEN base = c_generation_version[c] AND r_opening[i] < 0 THEN 4
+            ELSE 0 END;
         IF status = 0 AND r_checkpoint[i] IS NOT NULL THEN
             INSERT INTO @schema@.checkpoint AS k (name, position, log, chain, epoch, updated)
                 SELECT r_checkpoint[i], r_new[i], l.id, '', 0, time_now FROM @schema@.log l
@@ -137,9 +134,7 @@ BEGIN
             CONTINUE;
         END IF;
 
-        IF base > c_generation_version[c] AND r_opening[i] > 0 THEN
-            skipped := r_opening[i];
-        END IF;
+        skipped := CASE WHEN base > c_generation_version[c] THEN greatest(r_opening[i], 0) ELSE 0 END;
         IF c_no[c] IS NULL THEN
             c_no[c] := nextval($n$@schema@.conversation_no_seq$n$);
             c_salt[c] := uuid_send(gen_random_uuid());

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -23,7 +22,6 @@ from dialogue.json import dumps, loads_slowly
 from eventstore import Append, Appended, Head, NewEvent, OpeningNeeded, RecordedEvent, StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from datetime import datetime
 
     from dialogue import Domain
@@ -129,13 +127,15 @@ class _Held(Struct):
         self.state_size = len(_state_of(self.view.tracker))
 
 
-@contextmanager
-def written() -> Iterator[None]:
+class written:  # noqa: N801 - used as a function, and a class for its speed: it is on the way of every write
     """Around reads for the answer to a write that the log has accepted: no error of theirs says "not written"."""
-    try:
-        yield
-    except StoreUnavailable as error:
-        raise StoreUnavailable(error.reason, "unknown", error.retry_after) from error
+
+    def __enter__(self) -> None:
+        """Nothing to prepare."""
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, StoreUnavailable):
+            raise StoreUnavailable(error.reason, "unknown", error.retry_after) from error
 
 
 class Trackers:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sanic.response import HTTPResponse
 
 import dialogue
 from api import requests
 from api.endpoint import json_response
-from api.errors import BadRequest, ConversationNotFound, NoModel, VersionNotFound
+from api.errors import BadRequest, ConversationNotFound, NoModel, TooManyEvents, VersionNotFound
 from dialogue import TrackerReplaced, decode_posted, session_start, stamp, starts_session
 from projections import Verbosity, View, Window, Write, session_begin, tracker_document, written
 from projections.text import storable
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from api.service import Service
     from dialogue import Event
+
+MAX_EVENTS: Final = 50_000  #: of one request; more would keep the other requests of the process waiting
 
 
 async def get_tracker(service: Service, request: Request, conversation: str) -> HTTPResponse:
@@ -47,7 +49,7 @@ async def get_tracker(service: Service, request: Request, conversation: str) -> 
 async def post_events(service: Service, request: Request, conversation: str) -> HTTPResponse:
     """Append one event or a list of them; a conversation without events gets a session start in front."""
     now = time.time()
-    events = decode_posted(request.body, now)
+    events = _posted(request, now)
     verbosity = requests.verbosity(request)
     if not events:
         raise BadRequest("Couldn't extract a proper event from the request body.", "", "body")
@@ -61,7 +63,7 @@ async def post_events(service: Service, request: Request, conversation: str) -> 
 async def put_events(service: Service, request: Request, conversation: str) -> HTTPResponse:
     """Replace a conversation: what was before stays in the log and shows no more."""
     now = time.time()
-    events = [TrackerReplaced(timestamp=now, metadata={}), *decode_posted(request.body, now)]
+    events = [TrackerReplaced(timestamp=now, metadata={}), *_posted(request, now)]
     verbosity = requests.verbosity(request)
     return await _append(service, request, verbosity, _write(request, conversation, events, None, replaces=True))
 
@@ -77,6 +79,13 @@ async def get_story(service: Service, request: Request, conversation: str) -> HT
     events = [event for _, event in window.events(after, view.version)]
     text = dialogue.story(conversation, events, all_sessions=all_sessions, time=requests.until(request))
     return HTTPResponse(text, content_type="text/plain; charset=utf-8")
+
+
+def _posted(request: Request, now: float) -> list[Event]:
+    events = decode_posted(request.body, now)
+    if len(events) > MAX_EVENTS:
+        raise TooManyEvents(MAX_EVENTS, len(events))
+    return events
 
 
 async def _append(service: Service, request: Request, verbosity: Verbosity, write: Write) -> HTTPResponse:

@@ -30,10 +30,15 @@ class TestSize:
         assert client.post(name, slot(value), "?include_events=NONE").status == 200
         assert values(client.tracker(name)) == [value]
 
-    def test_a_hundred_thousand_events_are_stored_and_shown(self, client: Client) -> None:
-        name, body = new_id(), b"[" + b",".join([b'{"event":"pause"}'] * 100_000) + b"]"
+    def test_fifty_thousand_events_are_stored_and_shown(self, client: Client) -> None:
+        name, body = new_id(), b"[" + b",".join([b'{"event":"pause"}'] * 50_000) + b"]"
         assert client.post(name, body, "?include_events=NONE").status == 200
-        assert client.tracker(name).body.count(b'"event":"pause"') == 100_000
+        assert client.tracker(name).body.count(b'"event":"pause"') == 50_000
+
+    def test_one_event_more_is_refused(self, client: Client) -> None:
+        body = b"[" + b",".join([b'{"event":"pause"}'] * 50_001) + b"]"
+        error = envelope(client.post(new_id(), body), 413, "TooLarge")
+        assert error["details"] == {"limit": 50_000, "count": 50_001}
 
     def test_what_takes_too_much_room_in_the_log_is_refused(self, client: Client) -> None:
         name, body = new_id(), b'{"event":"user","text":"' + "é".encode() * 5_500_000 + b'"}'  # six bytes each, twice

@@ -18,7 +18,6 @@ Node = dict[str, Any]
 async def plan(connection: Connection, statement: str, *arguments: Any) -> list[Node]:
     """The nodes of the plan that serves all values of the parameters, those of them that were carried out."""
     await prepare_session(connection)
-    await connection.execute("SET plan_cache_mode = force_generic_plan")
     text = statement.replace("@schema@", "turnlog")
     parameters = (await connection.prepare(text)).get_parameters()
     types = ", ".join(f"{parameter.schema}.{parameter.name}" for parameter in parameters)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from eventstore import EventStore, checkpoints, group_commit, leases, maintenance, reads, snapshots
+from eventstore.database import prepare_session
 from eventstore.verify import COMMITS as VERIFIED_COMMITS
 from tests.eventstore.helpers import append, session, together
 from tests.eventstore.plans import kinds, nodes, plan, scans
@@ -77,6 +78,7 @@ async def test_the_log_is_read_in_the_order_of_an_index(log: Connection, stateme
 
 async def test_an_append_uses_indexes_from_the_first_call_on(database: Database, connection: Connection) -> None:
     """Also for many conversations at once, in tables that were never analysed."""
+    await prepare_session(connection)
     found = await plans_within(connection, lambda: call(connection, database, 500))
     found += await plans_within(connection, lambda: call(connection, database, 500))
     assert {kind for kind in kinds(found) if "Scan" in kind} <= {*INDEXED, "Function Scan", "CTE Scan", "Result"}
