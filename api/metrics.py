@@ -21,7 +21,10 @@ CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 # A process that uses this module never forks. Without this, each count would ask the system for the process's number.
 _PROCESS: Final = os.getpid()
-metric_values.ValueClass = metric_values.MultiProcessValue(lambda: _PROCESS)  # type: ignore[no-untyped-call]  # the library has no types
+if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+    metric_values.ValueClass = metric_values.MultiProcessValue(  # type: ignore[no-untyped-call]  # it has no types
+        lambda: _PROCESS
+    )
 
 SECONDS: Final = Histogram(
     "turnlog_http_request_seconds",
