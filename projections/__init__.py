@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from projections.documents import VERBOSITIES, Verbosity, session_begin, tracker_document
 from projections.slots import Status, statuses
-from projections.trackers import Trackers, View, Window, Write, written
+from projections.trackers import Trackers, Write, written
+from projections.views import View, Window
 
 __all__ = [
     "VERBOSITIES",

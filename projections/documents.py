@@ -8,7 +8,8 @@ import dialogue
 
 if TYPE_CHECKING:
     from dialogue import Tracker
-    from projections.trackers import Trackers, View
+    from projections.trackers import Trackers
+    from projections.views import View
 
 Verbosity = Literal["NONE", "APPLIED", "AFTER_RESTART", "ALL"]
 VERBOSITIES: tuple[Verbosity, ...] = get_args(Verbosity)

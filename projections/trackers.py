@@ -6,96 +6,29 @@ fetched. Snapshots are written behind; losing one costs time and nothing else.
 
 from __future__ import annotations
 
-import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
-import msgspec
-import structlog
 from msgspec import Struct
 from msgspec.structs import replace
 
 import dialogue
 from dialogue import FOLD_VERSION, SCHEMA_VERSION, Event, Tracker, decode_stored, encode
-from dialogue.json import dumps, loads_slowly
-from eventstore import Append, Appended, Head, NewEvent, OpeningNeeded, RecordedEvent, StoreUnavailable
+from eventstore import Append, Appended, Head, NewEvent, OpeningNeeded, StoreUnavailable
+from projections.snapshotting import SnapshotWriter, state_of, tracker_of
+from projections.views import View, Window, continued, window_of
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from dialogue import Domain
-    from eventstore import EventStore, Snapshot
-
-log = structlog.get_logger("turnlog.trackers")
+    from eventstore import EventStore
 
 SNAPSHOT_EVERY: Final = 100  #: events between two snapshots of a conversation
 MEMORY: Final = 24_000_000  #: bytes of trackers and events that one process holds in hand, about
 UNREAD: Final = 8_000  #: bytes of new events that are held of a conversation whose events nobody asks for
 _BASE_SIZE: Final = 4_000  # of a tracker without events, about
-
-
-class Window:
-    """The texts of a conversation's events from version `first` on, as they go into answers. Grows at its end only."""
-
-    def __init__(self, first: int) -> None:
-        self.first = first
-        self.types: list[str] = []
-        self.texts: list[str] = []
-        self.size = 0
-        self.unread = 0  #: of the size, what came since somebody asked for events
-        self._joined: tuple[int, int, str] = (0, 0, "")
-
-    def add(self, type_: str, text: str) -> None:
-        """Put the next event at the end."""
-        self.types.append(type_)
-        self.texts.append(text)
-        size = len(text) + 100
-        self.size += size
-        self.unread += size
-
-    def extend(self, types: Sequence[str], texts: Sequence[str]) -> None:
-        """Put events at the end that were fetched because somebody asks for them."""
-        for type_, text in zip(types, texts, strict=True):
-            self.add(type_, text)
-        self.unread = 0
-
-    def joined(self, after: int, upto: int) -> str:
-        """The texts with versions in (`after`, `upto`], with commas between. What was joined last is kept."""
-        self.unread = 0
-        known_after, known_upto, text = self._joined
-        if after != known_after or not after < known_upto <= upto:
-            known_upto, text = after, ""
-        if known_upto < upto:
-            more = ",".join(self.texts[known_upto + 1 - self.first : upto + 1 - self.first])
-            text = f"{text},{more}" if text else more
-            self._joined = (after, upto, text)
-        return text
-
-    def events(self, after: int, upto: int) -> list[tuple[int, Event]]:
-        """Version and value of the events with versions in (`after`, `upto`]."""
-        self.unread = 0
-        first, last = after + 1 - self.first, upto + 1 - self.first
-        texts = zip(self.types[first:last], self.texts[first:last], strict=True)
-        return [(after + n, decode_stored(type_, SCHEMA_VERSION, text)) for n, (type_, text) in enumerate(texts, 1)]
-
-
-class View(Struct, frozen=True):
-    """A conversation at a version. Immutable: later events do not show."""
-
-    conversation: str
-    tracker: Tracker
-    window: Window
-
-    @property
-    def version(self) -> int:
-        """The version that is shown."""
-        return self.tracker.version
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether the conversation has no events, or a replacement left none."""
-        return self.tracker.version == self.tracker.generation_version
 
 
 class Write(Struct, frozen=True, kw_only=True):
@@ -124,7 +57,7 @@ class _Held(Struct):
     def drop_window(self) -> None:
         """Hold only the state. Whoever has the view has its window still."""
         self.view = replace(self.view, window=Window(self.view.version + 1))
-        self.state_size = len(_state_of(self.view.tracker))
+        self.state_size = len(state_of(self.view.tracker))
 
 
 class written:  # noqa: N801 - used as a function, and a class for its speed: it is on the way of every write
@@ -149,7 +82,7 @@ class Trackers:
         self._held: OrderedDict[str, _Held] = OrderedDict()
         self._size = 0
         self._initial = dialogue.initial(domain)
-        self._snapshots = _SnapshotWriter(store, self.fold)
+        self._snapshots = SnapshotWriter(store, self.fold)
 
     async def close(self) -> None:
         """Stop writing snapshots."""
@@ -224,7 +157,7 @@ class Trackers:
             return view.window
         head = await self._head(view.conversation)
         recorded = await self._store.read.conversation(view.conversation, head, after, view.window.first - 1)
-        window = _window(after + 1, recorded)
+        window = window_of(after + 1, recorded)
         window.extend(view.window.types, view.window.texts)
         self._keep_window(view, window)
         return window
@@ -294,9 +227,9 @@ class Trackers:
         tail = await read.conversation(conversation, head, tracker.version, head.version, from_position=position)
         events = [decode_stored(event.type, event.schema_version, event.body) for event in tail]
         history = await self._history(conversation, head, tracker) if any(map(dialogue.needs_history, events)) else ()
-        window = _window(tracker.version + 1, tail)
+        window = window_of(tracker.version + 1, tail)
         if before is not None:
-            window = _joined_windows(before, window)
+            window = continued(before, window)
         view = View(conversation, dialogue.fold(tracker, events, self.domain, history), window)
         return _Held(view, snapshot_version, state_size)
 
@@ -305,7 +238,7 @@ class Trackers:
         snapshot = await self._store.snapshots.nearest(head, self.fold)
         if snapshot is None:
             return replace(self._initial, version=max(0, head.generation_version - 1)), head.generation_position, 0
-        return _tracker_of(snapshot), snapshot.position, len(snapshot.state)
+        return tracker_of(snapshot), snapshot.position, len(snapshot.state)
 
     async def _history(self, conversation: str, head: Head, tracker: Tracker) -> list[Event]:
         recorded = await self._store.read.conversation(conversation, head, tracker.reset_version, tracker.version)
@@ -357,45 +290,6 @@ class Trackers:
             self._size -= held.size
 
 
-class _SnapshotWriter:
-    """Writes snapshots behind the answers. While the database is away they are dropped: they only save time."""
-
-    def __init__(self, store: EventStore, fold: str) -> None:
-        self._store, self._fold = store, fold
-        self._waiting: dict[str, Tracker] = {}
-        self._task: asyncio.Task[None] | None = None
-
-    def add(self, conversation: str, tracker: Tracker) -> None:
-        self._waiting[conversation] = tracker
-        if self._task is None:
-            self._task = asyncio.get_running_loop().create_task(self._write(), name="snapshots")
-
-    async def close(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-
-    async def _write(self) -> None:
-        try:
-            while self._waiting:
-                waiting, self._waiting = self._waiting, {}
-                states = [(c, t.version, _state_of(t)) for c, t in waiting.items()]
-                await self._store.snapshots.keep(self._fold, states)
-        except StoreUnavailable as error:
-            log.info("snapshots dropped", count=len(states), reason=error.reason)
-        finally:
-            self._task = None
-
-
-def _state_of(tracker: Tracker) -> str:
-    return dumps(msgspec.to_builtins(tracker))
-
-
-def _tracker_of(snapshot: Snapshot) -> Tracker:
-    """The state itself. It may nest deeper than what clients can send, for it holds such values inside of others."""
-    return msgspec.convert(loads_slowly(snapshot.state.encode()), Tracker)
-
-
 def _new_event(event: Event) -> NewEvent:
     return NewEvent(event.type, float(event.timestamp), encode(event), SCHEMA_VERSION)
 
@@ -414,24 +308,3 @@ def _request(
         actor=write.actor,
         request_id=write.request_id,
     )
-
-
-def _window(first: int, recorded: Sequence[RecordedEvent]) -> Window:
-    window = Window(first)
-    window.extend([event.type for event in recorded], [_current_text(event) for event in recorded])
-    return window
-
-
-def _current_text(event: RecordedEvent) -> str:
-    """The stored text itself, unless an older schema wrote it."""
-    if event.schema_version == SCHEMA_VERSION:
-        return event.body
-    return encode(decode_stored(event.type, event.schema_version, event.body))
-
-
-def _joined_windows(view: View, tail: Window) -> Window:
-    window = Window(view.window.first)
-    count = view.version + 1 - window.first
-    window.extend(view.window.types[:count], view.window.texts[:count])
-    window.extend(tail.types, tail.texts)
-    return window
