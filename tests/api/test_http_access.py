@@ -170,6 +170,21 @@ class TestAccessLog:
             assert secret not in text
 
 
+def _key_usage(*, ca: bool) -> x509.KeyUsage:
+    """An authority's key signs certificates, any other key only what is said. Python 3.13 wants to see it."""
+    return x509.KeyUsage(
+        digital_signature=not ca,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=ca,
+        crl_sign=ca,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
 class Authority:
     """One who signs certificates."""
 
@@ -180,7 +195,7 @@ class Authority:
     def signed(self, name: str, key: ec.EllipticCurvePrivateKey, issuer: Authority | None) -> x509.Certificate:
         """A certificate of a key."""
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        now = datetime.now(UTC)
+        now, signer = datetime.now(UTC), (issuer or self).key
         builder = (
             x509.CertificateBuilder()
             .subject_name(subject)
@@ -190,11 +205,14 @@ class Authority:
             .not_valid_before(now - timedelta(days=1))
             .not_valid_after(now + timedelta(days=1))
             .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
+            .add_extension(_key_usage(ca=issuer is None), critical=True)
         )
         if issuer is not None:
             names = x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.DNSName("127.0.0.1")])
             builder = builder.add_extension(names, critical=False)
-        return builder.sign((issuer or self).key, hashes.SHA256())
+        return builder.sign(signer, hashes.SHA256())
 
     def write(self, folder: Path, name: str, password: bytes | None = None) -> tuple[Path, Path]:
         """Files of a new certificate and its key."""
