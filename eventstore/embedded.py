@@ -43,6 +43,7 @@ __all__ = [
 
 _LOG_LINES = 20
 _STOP_SECONDS = 30.0
+_LAUNCHES = 3  # of supervisors that die without a word, before that counts as a fault
 
 _SETTINGS = {
     "listen_addresses": "",
@@ -121,17 +122,19 @@ def start(
     Raises a kind of `EmbeddedPostgresError`.
     """
     home = _made(data_dir)
+    launched = 0
     while True:
         with _locked(home) as lock:
             joined = _connect(home)
+            launched += joined is None
             use = joined or _launch(home, bin_dir or _wheel_binaries(), {**_SETTINGS, **settings}, lock)
         answer, _, text = _answer(use).partition(" ")
         if answer == "ready":
             return EmbeddedPostgres(home, _dsn(home), text, use)
         use.close()
-        if answer or not joined:
+        if answer or launched >= _LAUNCHES:
             raise ServerDidNotStart(f"{text or 'the supervisor ended'} ({home}){_log_tail(home)}")
-        # The supervisor that we joined has died. Whoever gets the lock next starts another one.
+        # The supervisor has died without a word: it was killed. Whoever gets the lock next starts another one.
 
 
 def _made(data_dir: Path) -> Path:

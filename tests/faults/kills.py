@@ -45,8 +45,13 @@ class World:
     def kill_process(self, name: str) -> None:
         """Kill -9 a process of a service, which starts it again."""
         service = self._dice.choice(self.services)
-        wait_until(lambda: service.pid_of(name) in service.processes, f"{name} was started")
+        wait_until(lambda: self._runs(service, name), f"{name} was started")
         send_signal(service.pid_of(name), signal.SIGKILL)
+
+    def _runs(self, service: Service, name: str) -> bool:
+        if not service.is_running:
+            self._is_ready(service)
+        return service.pid_of(name) in service.processes
 
     def kill_worker(self) -> None:
         """Kill -9 a worker."""
