@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from api import logs
 from api.keeping import keep
+from api.parent import Parent
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -16,23 +17,22 @@ if TYPE_CHECKING:
     from eventstore import Database
 
 
-def run_background(settings: Settings, parent: Connection) -> None:
+def run_background(settings: Settings, pipe: Connection) -> None:
     """Work until the process is told to stop or the parent is gone."""
     signal.signal(signal.SIGHUP, lambda *_: logs.reopen())
     logs.configure(settings.logs)
-    try:
-        database: Database = parent.recv()
-    except EOFError:
-        return
-    asyncio.run(_work(database, parent))
+    parent = Parent(pipe, settings.limits.graceful_shutdown_timeout + 5)
+    database = parent.database()
+    if database is not None:
+        asyncio.run(_work(database, parent))
 
 
-async def _work(database: Database, parent: Connection) -> None:
+async def _work(database: Database, parent: Parent) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    loop.add_reader(parent.fileno(), stop.set)
+    parent.watch()
     work = loop.create_task(keep(database))
     stopped = loop.create_task(stop.wait())
     await asyncio.wait([work, stopped], return_when=asyncio.FIRST_COMPLETED)

@@ -118,6 +118,8 @@ class ProjectionRunner:
                 self._enter("standby", str(group.exceptions[0]))
             except* StoreUnavailable as group:
                 self._enter("unavailable", str(group.exceptions[0]))
+            if _is_cancelled():  # the group of tasks tells of another error instead when both come together
+                raise asyncio.CancelledError
             await asyncio.sleep(STAND_BY)  # nothing tells when a lease runs out or a server is back
 
     async def rebuild(self) -> None:
@@ -377,6 +379,11 @@ async def _unavailability() -> AsyncIterator[None]:
         if isinstance(error, EventStoreError) or not is_unavailable(error):
             raise
         raise StoreUnavailable(reason_of(error)) from error
+
+
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 async def _within(seconds: float, event: asyncio.Event) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from eventstore import EventStore
+from eventstore import EventStore, StoreUnavailable
 from eventstore.hints import HintListener, HintSender, channel
 from projections import runner as module
 from projections.runner import ProjectionRunner, ProjectionStopped
@@ -230,6 +230,32 @@ async def test_cancelled_anywhere_it_goes_on_where_it_was(
     async with kept(store, Journal()):
         await caught_up(store, NAME)
     assert await journal(store) == list(range(1, 8 * small_batches + 1))
+
+
+async def test_a_cancellation_that_comes_together_with_an_error_ends_it(
+    store: EventStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A group of tasks then tells of the error and keeps the cancellation to itself."""
+    begun = asyncio.Event()
+
+    async def fail_when_cancelled() -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise StoreUnavailable("gone at the same moment") from None
+
+    async def lead() -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(fail_when_cancelled())
+
+    runner = ProjectionRunner(store, Journal())
+    monkeypatch.setattr(runner, "_lead", lead)
+    work = asyncio.create_task(runner.run())
+    await begun.wait()
+    work.cancel()
+    await asyncio.wait([work], timeout=20)
+    assert work.cancelled()
 
 
 async def test_whoever_lost_the_lease_changes_nothing(store: EventStore, quick: None) -> None:
