@@ -31,7 +31,7 @@ log = structlog.get_logger("turnlog.projections")
 
 BATCH: Final = 10_000  #: events in one transaction, at most
 BATCH_BYTES: Final = 16_000_000  #: of bodies in one transaction; a larger one goes alone
-SPACING: Final = 0.02  #: seconds between two rounds of one that has reached the head
+SPACING: Final = 0.1  #: seconds between two rounds of one that has reached the head
 POLL: Final = 0.25  #: seconds after which the log is looked at without a hint
 IDLE: Final = SECONDS  #: seconds after which the server ends a transaction that got no statement
 STAND_BY: Final = RENEW_EVERY  #: seconds between two tries to take the lease, or to reach the database
