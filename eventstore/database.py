@@ -98,7 +98,7 @@ class Database(Struct, frozen=True):
         )
         try:
             await prepare_session(connection)
-        except BaseException:
+        except BaseException:  # whatever it is goes on; only the connection must not stay behind
             connection.terminate()
             raise
         return connection
