@@ -364,7 +364,7 @@ async def _transaction(connection: Any) -> AsyncIterator[None]:
     await connection.execute("BEGIN")
     try:
         yield
-    except Exception:
+    except Exception:  # whatever it is goes on, once its changes are taken back
         await connection.execute("ROLLBACK")
         raise
     await connection.execute("COMMIT")

@@ -85,5 +85,3 @@ class Server:
             await self.execute(f"DROP DATABASE {self._template} WITH (FORCE)")
         if self._embedded is not None:
             self._embedded.close()
-        if self._embedded is not None:
-            self._embedded.close()
