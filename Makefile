@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 ROUNDS ?= 50
 BIN := .venv/bin
 
-.PHONY: help install run test lint format bench faults lock clean
+.PHONY: help install run test services lint format bench faults lock clean
 
 help: ## Show the targets.
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -25,8 +25,11 @@ install: .venv/installed ## Make .venv, with `turnlog` in .venv/bin.
 run: .venv/installed ## Serve on 127.0.0.1:5005, on an embedded Postgres.
 	$(BIN)/turnlog run --enable-api
 
-test: .venv/installed-dev ## Run all tests against real services.
+test: services ## Run all tests against real services.
 	$(BIN)/python -m pytest
+
+services: .venv/installed-dev ## Install what the tests' RabbitMQ and Kafka need; as root with apt-get.
+	$(BIN)/python -m tests.installing
 
 lint: .venv/installed-dev ## Check style, types and the direction of imports.
 	$(BIN)/ruff check .
@@ -38,11 +41,11 @@ format: .venv/installed-dev ## Write the code in the project's style.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: .venv/installed-dev ## Measure speed, as ratios to limits of the same run.
+bench: services ## Measure speed, as ratios to limits of the same run.
 	$(BIN)/python -m bench
 
-faults: .venv/installed-dev ## Kill everything, ROUNDS times, and count what is left.
+faults: services ## Kill everything, ROUNDS times, and count what is left.
 	$(BIN)/python -m tests.faults --rounds $(ROUNDS)
 
 clean: ## Remove what the other targets made.
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .services .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

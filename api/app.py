@@ -10,6 +10,7 @@ from sanic.exceptions import MethodNotAllowed, NotFound
 from sanic.handlers import ErrorHandler
 
 from api import requests
+from api.asyncapi import get_asyncapi
 from api.cors import Cors
 from api.endpoint import as_api_error, endpoint, error_response
 from api.openapi import get_openapi
@@ -38,6 +39,7 @@ ALWAYS: Final[tuple[tuple[str, str, Handler], ...]] = (
 PUBLIC: Final[tuple[tuple[str, str, Handler], ...]] = (
     ("GET", "/version", about.get_version),
     ("GET", "/openapi.json", get_openapi),
+    ("GET", "/asyncapi.json", get_asyncapi),
 )
 WITH_JWT: Final[tuple[tuple[str, str, Handler], ...]] = (
     ("POST", "/auth", jwts.post_auth),

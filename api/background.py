@@ -1,4 +1,4 @@
-"""The background process: keeps the projections, and the log's own housekeeping. Requests never wait for it."""
+"""The background process: projections, relays, and the log's own housekeeping. Requests never wait for it."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ def run_background(settings: Settings, pipe: Connection) -> None:
     parent = Parent(pipe, settings.limits.graceful_shutdown_timeout + 5)
     database = parent.database()
     if database is not None:
-        asyncio.run(_work(database, parent))
+        asyncio.run(_work(settings, database, parent))
 
 
-async def _work(database: Database, parent: Parent) -> None:
+async def _work(settings: Settings, database: Database, parent: Parent) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     parent.watch()
-    work = loop.create_task(keep(database))
+    work = loop.create_task(keep(database, settings.endpoints.event_brokers))
     stopped = loop.create_task(stop.wait())
     await asyncio.wait([work, stopped], return_when=asyncio.FIRST_COMPLETED)
     if not stop.is_set():

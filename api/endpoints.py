@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from api.secret import Secret, public_url
+from brokers import InvalidOptions, broker_of
 from dialogue.yaml12 import InvalidYaml, load_with_lines
 
 if TYPE_CHECKING:
@@ -89,17 +90,20 @@ class TrackerStore(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EventBroker(msgspec.Struct, frozen=True):
-    """A section of `event_broker`: its type, and all its keys."""
+    """A section of `event_broker`: type and name of the broker, its place in messages, and all its keys."""
 
-    type: str | None
+    type: str
+    name: str
+    place: str
     options: dict[str, Any]
+    unknown: tuple[str, ...] = ()  #: keys that mean nothing
 
     def __repr__(self) -> str:
-        """Only the type: options hold passwords."""
-        return f"EventBroker({self.type})"
+        """Only type and name: options hold passwords."""
+        return f"EventBroker({self.type}, {self.name})"
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:
-        return [("type", self.type)]
+        return [("type", self.type), ("name", self.name)]
 
 
 class Endpoints(msgspec.Struct, frozen=True, kw_only=True):
@@ -215,14 +219,35 @@ class _Document:
         given = values.get("event_broker")
         if given is None:
             return ()
-        sections = given if isinstance(given, list) else [given]
-        for index, section in enumerate(sections):
-            if not isinstance(section, dict):
-                path = ("event_broker", index) if isinstance(given, list) else ("event_broker",)
-                self.fault(path, f"must be a mapping, is {_kind(section)}")
-        return tuple(
-            _Section(self, ("event_broker",), section).event_broker() for section in sections if _is_map(section)
-        )
+        sections = list(enumerate(given)) if isinstance(given, list) else [(None, given)]
+        brokers = [
+            self._event_broker(("event_broker",) if at is None else ("event_broker", at), section)
+            for at, section in sections
+        ]
+        found = [broker for broker in brokers if broker is not None]
+        self._refuse_twins(found)
+        return tuple(found)
+
+    def _event_broker(self, path: tuple[str | int, ...], section: Any) -> EventBroker | None:
+        if not isinstance(section, dict):
+            self.fault(path, f"must be a mapping, is {_kind(section)}")
+            return None
+        if "type" not in section and "store_type" in section:
+            section = section | {"type": section["store_type"]}
+        try:
+            broker = broker_of(section, self._environ, self.place(path))
+        except InvalidOptions as error:
+            for key, sentence in error.faults:
+                self.fault((*path, key), sentence)
+            return None
+        return EventBroker(broker.kind, broker.name, broker.place, section, broker.unknown)
+
+    def _refuse_twins(self, brokers: list[EventBroker]) -> None:
+        seen: set[str] = set()
+        for broker in brokers:
+            if broker.name in seen:
+                self.faults.append(f"{broker.place}: two brokers are named {broker.name!r}: give one another `name`")
+            seen.add(broker.name)
 
     def _expanded(self, value: Any, path: tuple[str | int, ...]) -> Any:
         """The value with variables put in, keys included."""
@@ -272,9 +297,6 @@ class _Section:
         fields = self._endpoint_fields()
         fields["extra"].pop("wait_time_between_pulls", None)
         return ModelServer(**fields, pull_seconds=self._pull_seconds())
-
-    def event_broker(self) -> EventBroker:
-        return EventBroker(self._type, self._values)
 
     def tracker_store(self) -> TrackerStore | None:
         """None without a type, which asks for the default."""
@@ -386,10 +408,6 @@ def _secret(text: str | None) -> Secret | None:
 
 def _last(value: Any) -> str:
     return str(value[-1]) if isinstance(value, list) and value else str(value)
-
-
-def _is_map(value: Any) -> bool:
-    return isinstance(value, dict)
 
 
 def _kind(value: Any) -> str:

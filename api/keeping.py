@@ -1,4 +1,4 @@
-"""What keeps the read models: side by side in the background process, or once for a command."""
+"""What works behind the log: read models, relays and housekeeping, side by side in the background process."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from api.relaying import Follower, notify, relays_to
 from eventstore import EventStore, StoreUnavailable
 from eventstore.hints import HintListener
 from eventstore.maintenance import maintain
@@ -15,6 +16,9 @@ from projections.conversations import ConversationIndex
 from projections.runner import ProjectionRunner, ProjectionStopped
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from api.endpoints import EventBroker
     from api.settings import Settings
     from eventstore import Database
 
@@ -25,12 +29,17 @@ log = structlog.get_logger("turnlog.background")
 MAINTAIN_EVERY: Final = 60.0  #: seconds
 
 
-async def keep(database: Database) -> None:
-    """Keep every projection and the log's own housekeeping until cancelled; the end of one is a fault, and ends all."""
+async def keep(database: Database, brokers: Sequence[EventBroker]) -> None:
+    """Keep every projection, relay and the log's own housekeeping until cancelled.
+
+    The end of one is a fault, and ends all.
+    """
     async with EventStore(database) as store, asyncio.TaskGroup() as tasks:
         runner = ProjectionRunner(store, ConversationIndex())
-        tasks.create_task(runner.run(), name="conversation index")
-        tasks.create_task(HintListener(database, runner.notify).run(), name="hints")
+        followers: list[Follower] = [runner, *relays_to(store, brokers)]
+        for follower in followers:
+            tasks.create_task(follower.run())
+        tasks.create_task(HintListener(database, lambda: notify(followers)).run(), name="hints")
         tasks.create_task(_maintain(store), name="maintenance")
 
 

@@ -15,6 +15,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from brokers import RelayStatus
     from projections import Status
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -55,6 +56,40 @@ PROJECTION_LAG_SECONDS: Final = Gauge(
     multiprocess_mode="mostrecent",
 )
 
+RELAY_UP: Final = Gauge(
+    "turnlog_relay_up",
+    "Whether events are published to a broker: 0 while it is away, takes nothing, or nobody relays to it.",
+    ["broker"],
+    multiprocess_mode="mostrecent",
+)
+RELAY_POSITION: Final = Gauge(
+    "turnlog_relay_position",
+    "Position up to which a broker has confirmed.",
+    ["broker"],
+    multiprocess_mode="mostrecent",
+)
+RELAY_LAG: Final = Gauge(
+    "turnlog_relay_lag_events", "Events that a broker has to get yet.", ["broker"], multiprocess_mode="mostrecent"
+)
+RELAY_LAG_SECONDS: Final = Gauge(
+    "turnlog_relay_lag_seconds",
+    "Age of the first event that a broker has to get yet.",
+    ["broker"],
+    multiprocess_mode="mostrecent",
+)
+RELAY_PARKED: Final = Gauge(
+    "turnlog_relay_parked_events",
+    "Events too large for a broker, which has a stub of each.",
+    ["broker"],
+    multiprocess_mode="mostrecent",
+)
+RELAY_RECONNECTS: Final = Gauge(
+    "turnlog_relay_reconnects",
+    "Times that the connection to a broker had to be made again.",
+    ["broker"],
+    multiprocess_mode="mostrecent",
+)
+
 
 class EndpointMetrics:
     """The metrics of one endpoint, with their labels looked up once."""
@@ -71,14 +106,21 @@ class EndpointMetrics:
         observe(seconds)
 
 
-def show_log(position: int, statuses: list[Status]) -> None:
+def show_log(position: int, projections: list[Status], relays: list[RelayStatus]) -> None:
     """Set what is known of the log at this moment; the latest word of any process counts."""
     HEAD.set(position)
-    for status in statuses:
-        labels = (status.name, status.state)
-        PROJECTION_POSITION.labels(*labels).set(status.position)
-        PROJECTION_LAG.labels(*labels).set(status.lag_events)
-        PROJECTION_LAG_SECONDS.labels(*labels).set(status.lag_seconds)
+    for projection in projections:
+        labels = (projection.name, projection.state)
+        PROJECTION_POSITION.labels(*labels).set(projection.position)
+        PROJECTION_LAG.labels(*labels).set(projection.lag_events)
+        PROJECTION_LAG_SECONDS.labels(*labels).set(projection.lag_seconds)
+    for relay in relays:
+        RELAY_UP.labels(relay.name).set(relay.state == "publishing")
+        RELAY_POSITION.labels(relay.name).set(relay.position)
+        RELAY_LAG.labels(relay.name).set(relay.lag_events)
+        RELAY_LAG_SECONDS.labels(relay.name).set(relay.lag_seconds)
+        RELAY_PARKED.labels(relay.name).set(relay.parked)
+        RELAY_RECONNECTS.labels(relay.name).set(relay.reconnects)
 
 
 def exposition() -> bytes:

@@ -186,6 +186,9 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
         public=True,
     ),
     ("GET", "/openapi.json"): Operation(summary="This document", answers={JSON: {"type": "object"}}, public=True),
+    ("GET", "/asyncapi.json"): Operation(
+        summary="What is published to message brokers, in AsyncAPI 3.0", answers={JSON: {"type": "object"}}, public=True
+    ),
     ("GET", "/webhooks/rest"): Operation(summary="Health of the channel `rest`", answers=_ALIVE, public=True),
     ("POST", "/webhooks/rest/webhook"): Operation(
         summary="A message from the channel `rest`. Needs a running assistant.",

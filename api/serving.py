@@ -62,12 +62,7 @@ def migrate(settings: Settings) -> list[str]:
         EventStoreError, EmbeddedPostgresError: it can't be done.
     """
     with open_database(settings) as database:
-        try:
-            return asyncio.run(_prepare(settings, database))
-        except Exception as error:
-            if is_unavailable(error):
-                raise StoreUnavailable(reason_of(error)) from error
-            raise
+        return asyncio.run(prepare(settings, database))
 
 
 def _serve(settings: Settings, listener: socket.socket, began: float) -> None:
@@ -105,21 +100,30 @@ def _migrate_patiently(settings: Settings, database: Database, supervisor: Super
     """Apply migrations; a database that is not there yet is waited for, as long as nobody says stop."""
     while not supervisor.is_stopping:
         try:
-            for name in asyncio.run(_prepare(settings, database)):
+            for name in asyncio.run(prepare(settings, database)):
                 log.info("migration applied", name=name)
-        except Exception as error:
-            if not is_unavailable(error):
-                raise
-            log.warning("waiting for the database", database=str(settings.database), reason=reason_of(error))
+        except StoreUnavailable as error:
+            log.warning("waiting for the database", database=str(settings.database), reason=error.reason)
             supervisor.pause(WAIT_SECONDS)
         else:
             return
 
 
-async def _prepare(settings: Settings, database: Database) -> list[str]:
+async def prepare(settings: Settings, database: Database) -> list[str]:
+    """Make the database if that is wanted, and bring it up to date; returns the names of what was applied.
+
+    Raises:
+        StoreUnavailable: there is no answer from the server.
+        DatabaseNotUsable: it can't be done.
+    """
     config = settings.database
     if isinstance(config, PostgresDatabase) and config.login_dsn is not None and config.database is not None:
-        await _create_database(config.login_dsn.value, config.database)
+        try:
+            await _create_database(config.login_dsn.value, config.database)
+        except Exception as error:
+            if not is_unavailable(error):
+                raise
+            raise StoreUnavailable(reason_of(error)) from error
     return await apply_migrations(database)
 
 

@@ -380,8 +380,9 @@ class _Reader:
             return Endpoints()
         if parsed.lock_store:
             self._inform(f"{path}: lock_store is not needed here, and is ignored")
-        if parsed.event_brokers:
-            self._warn(f"{path}: event_broker is configured, this version does not publish yet")
+        for broker in parsed.event_brokers:
+            if broker.unknown:
+                self._warn(f"{broker.place}: nothing is known of {', '.join(broker.unknown)}; ignored")
         return parsed
 
     def _endpoints_file(self) -> Path | None:

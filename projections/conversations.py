@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from msgspec import Struct
 
+from dialogue.text import storable
 from projections.slots import ACTIVE, table_of
-from projections.text import storable
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence

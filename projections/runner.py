@@ -15,16 +15,18 @@ from typing import TYPE_CHECKING, Any, Final, Literal, cast
 import asyncpg
 import structlog
 
+from dialogue.text import storable
 from eventstore import CheckpointMoved, CorruptLog, EventStoreError, ForeignLog, LeaseLost, StoreUnavailable
 from eventstore.database import is_unavailable, reason_of
+from eventstore.leading import lead
 from eventstore.leases import RENEW_EVERY, SECONDS
 from projections import slots
-from projections.text import storable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     from eventstore import EventStore, Lease
+    from eventstore.leading import Holding
     from projections.slots import LoggedEvent, Projection, Slot
 
 log = structlog.get_logger("turnlog.projections")
@@ -148,25 +150,11 @@ class ProjectionRunner:
     async def _lead(self) -> None:
         """Hold the lease and work; returns when somebody else holds it."""
         name = f"projection {self._projection.name} {self._projection.version}"
-        lease = await self._store.leases.acquire(name)
-        if lease is None:
+        if not await lead(self._store.leases, name, self._work):
             self._enter("standby", "another process keeps this projection")
-            return
-        try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._renew(lease))
-                await self._work(lease)
-        finally:
-            with contextlib.suppress(StoreUnavailable, TimeoutError):  # else it runs out by itself
-                async with asyncio.timeout(RENEW_EVERY):
-                    await self._store.leases.release(lease)
 
-    async def _renew(self, lease: Lease) -> None:
-        while True:
-            await asyncio.sleep(RENEW_EVERY)
-            await self._store.leases.renew(lease)
-
-    async def _work(self, lease: Lease) -> None:
+    async def _work(self, holding: Holding) -> None:
+        lease = holding.lease
         async with _unavailability(), self._session() as connection:
             await connection.execute(self._sql(RETRY), self._projection.name, self._projection.version)
             self._verified.clear()

@@ -1,4 +1,4 @@
-"""Fixtures that several packages' tests share: Postgres servers, a database for each test, an open log."""
+"""Fixtures that several packages' tests share: a database for each test, an open log, and brokers."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from eventstore import EventStore
+from tests.kafka import Kafka
 from tests.postgres import Server
+from tests.rabbitmq import RabbitMQ
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
     from eventstore import Database
 
@@ -35,3 +37,19 @@ async def store(database: Database) -> AsyncIterator[EventStore]:
     """The log in the test's own database."""
     async with EventStore(database) as store:
         yield store
+
+
+@pytest.fixture(scope="session")
+def rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQ]:
+    """The RabbitMQ of all tests. Whoever ends it starts it again."""
+    rabbitmq = RabbitMQ.start(tmp_path_factory.mktemp("rabbitmq"))
+    yield rabbitmq
+    rabbitmq.close()
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
+    """The Kafka of all tests. Whoever ends it starts it again."""
+    kafka = Kafka.start(tmp_path_factory.mktemp("kafka"))
+    yield kafka
+    kafka.close()

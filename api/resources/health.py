@@ -10,6 +10,7 @@ from sanic.response import HTTPResponse
 
 from api import metrics
 from api.endpoint import json_response
+from brokers import relays
 from dialogue.json import dumps
 from eventstore import StoreUnavailable
 from projections import statuses
@@ -26,24 +27,26 @@ async def get_live(_service: Service, _request: Request) -> HTTPResponse:
 
 
 async def get_ready(service: Service, _request: Request) -> HTTPResponse:
-    """200 when requests can be served, 503 when the database is away. A missing model is no hindrance."""
+    """200 when requests can be served, 503 when the database is away. A missing model or broker is no hindrance."""
     details: dict[str, Any] = {"model": service.model.file if service.model else None}
     try:
         position = await service.store.read.last_position()
-        projections = [asdict(status) for status in await statuses(service.store.read)]
+        behind = {
+            "projections": [asdict(status) for status in await statuses(service.store.read)],
+            "relays": [asdict(status) for status in await relays(service.store.read)],
+        }
     except StoreUnavailable as error:
         return json_response(
             dumps({"status": "unavailable", "database": error.reason, **details}), 503, {"Retry-After": "1"}
         )
-    return json_response(
-        dumps({"status": "ok", "database": "ok", "position": position, "projections": projections, **details})
-    )
+    return json_response(dumps({"status": "ok", "database": "ok", "position": position, **behind, **details}))
 
 
 async def get_metrics(service: Service, _request: Request) -> HTTPResponse:
     """Metrics of all processes of this service, for Prometheus."""
     try:
-        metrics.show_log(await service.store.read.last_position(), await statuses(service.store.read))
+        read = service.store.read
+        metrics.show_log(await read.last_position(), await statuses(read), await relays(read))
     except StoreUnavailable:
         metrics.DATABASE_UP.set(0)
     else:

@@ -13,8 +13,8 @@ from api import requests
 from api.endpoint import json_response
 from api.errors import BadRequest, ConversationNotFound, NoModel, TooManyEvents, VersionNotFound
 from dialogue import TrackerReplaced, decode_posted, session_start, stamp, starts_session
+from dialogue.text import storable
 from projections import Verbosity, View, Window, Write, session_begin, tracker_document, written
-from projections.text import storable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -83,16 +83,18 @@ def test_variables_are_put_into_a_text_that_holds_one_in_braces(scalar: str, val
 
 
 def test_variables_are_put_into_keys_and_lists() -> None:
-    brokers = read("event_broker: {type: pika, queues: ['${Q}'], '${K}': 1}", Q="q", K="k").event_brokers
-    assert brokers[0].options == {"type": "pika", "queues": ["q"], "k": 1}
+    (broker,) = read("event_broker: {type: file, path: '${P}', '${K}': 1}", P="p", K="k").event_brokers
+    assert broker.options == {"type": "file", "path": "p", "k": 1}
+    assert broker.unknown == ("k",)
 
 
 def test_every_missing_variable_is_named_with_its_line_and_key() -> None:
-    text = "nlu:\n  url: http://${NLU_HOST}/\nevent_broker:\n  queues:\n  - '${QUEUE:-q}'\n"
+    text = "nlu:\n  url: http://${NLU_HOST}/\nevent_broker:\n  type: file\n  path:\n  - '${QUEUE:-q}'\n"
     assert faults(text) == (
         "endpoints.yml:2: nlu.url: the environment variable NLU_HOST is not set",
-        "endpoints.yml:5: event_broker.queues.0: ${QUEUE:-q} does not name an environment variable; "
+        "endpoints.yml:6: event_broker.path.0: ${QUEUE:-q} does not name an environment variable; "
         "defaults are not supported",
+        "endpoints.yml:5: event_broker.path: must be text, is a list",
     )
 
 
@@ -100,11 +102,11 @@ def test_every_missing_variable_is_named_with_its_line_and_key() -> None:
     ("text", "fault"),
     [
         ("nlu: {url: a, url: b}", "endpoints.yml:1: the key 'url' comes twice"),
-        ("event_broker: {'${K}': 1, k: 2}", "endpoints.yml:1: event_broker.k: the key 'k' comes twice"),
+        ("event_broker: {type: file, '${K}': 1, k: 2}", "endpoints.yml:1: event_broker.k: the key 'k' comes twice"),
         ("- nlu", "endpoints.yml:1: must be a mapping of sections"),
         ("nlu: http://nlu", "endpoints.yml:1: nlu: must be a mapping, is text"),
         ("\nlock_store: [redis]", "endpoints.yml:2: lock_store: must be a mapping, is a list"),
-        ("event_broker: [{type: kafka}, 5]", "endpoints.yml:1: event_broker.1: must be a mapping, is a number"),
+        ("event_broker: [{type: file}, 5]", "endpoints.yml:1: event_broker.1: must be a mapping, is a number"),
         ("nlu: {url: [a]}", "endpoints.yml:1: nlu.url: must be text, is a list"),
         ("nlu: {params: a}", "endpoints.yml:1: nlu.params: must be a mapping, is text"),
         ("nlu: {basic_auth: {username: a}}", "endpoints.yml:1: nlu.basic_auth: needs a password"),
@@ -173,15 +175,29 @@ def test_models_are_pulled_again_after_the_pause(line: str, seconds: float) -> N
 
 
 def test_brokers_may_be_one_section_or_a_list() -> None:
-    assert [broker.type for broker in read("event_broker: {type: pika}").event_brokers] == ["pika"]
-    assert [broker.type for broker in read("event_broker: [{type: pika}, {type: kafka}]").event_brokers] == [
-        "pika",
-        "kafka",
+    assert [broker.type for broker in read("event_broker: {type: file}").event_brokers] == ["file"]
+    two = read("event_broker:\n- type: file\n- {store_type: FILE, name: second}\n").event_brokers
+    assert [(broker.type, broker.name, broker.place) for broker in two] == [
+        ("file", "file", "endpoints.yml:2: event_broker.0"),
+        ("file", "second", "endpoints.yml:3: event_broker.1"),
     ]
 
 
+def test_two_brokers_of_one_name_are_a_fault() -> None:
+    assert faults("event_broker:\n- type: file\n- type: file\n") == (
+        "endpoints.yml:3: event_broker.1: two brokers are named 'file': give one another `name`",
+    )
+
+
+def test_a_fault_of_a_broker_names_the_line_of_its_key() -> None:
+    assert faults("event_broker:\n  type: file\n  start: later\n") == (
+        "endpoints.yml:3: event_broker.start: must be one of beginning, now, is 'later'",
+    )
+
+
 def test_a_broker_does_not_show_its_password() -> None:
-    assert repr(read("event_broker: {type: pika, password: hidden}").event_brokers) == "(EventBroker(pika),)"
+    shown = repr(read("event_broker: {type: file, password: hidden}").event_brokers)
+    assert shown == "(EventBroker(file, file),)"
 
 
 def test_a_file_that_can_not_be_read_is_a_fault(tmp_path: Path) -> None:

@@ -301,7 +301,7 @@ def test_a_start_with_every_secret_logs_none_of_them(
     monkeypatch.chdir(tmp_path)
     Path("endpoints.yml").write_text(
         "tracker_store: {type: SQL, dialect: postgresql, url: db, username: ann, password: hidden-store}\n"
-        "event_broker: {type: pika, password: hidden-broker}\n"
+        "event_broker: {type: pika, url: h, username: ann, password: hidden-broker}\n"
         "models: {url: 'http://u:hidden-models@m/', token: hidden-models}\n"
     )
     settings = load(

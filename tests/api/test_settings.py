@@ -349,11 +349,11 @@ def test_an_endpoints_file_that_is_not_there_falls_back_to_the_default_one_with_
     assert "--endpoints: mine.yml: no such file; using endpoints.yml" in notices(given)
 
 
-def test_a_lock_store_is_accepted_and_an_event_broker_is_warned_of(folder: Path) -> None:
-    (folder / "endpoints.yml").write_text("lock_store: {type: redis}\nevent_broker: {type: pika}\n")
+def test_a_lock_store_is_accepted_and_keys_of_a_broker_that_mean_nothing_are_named(folder: Path) -> None:
+    (folder / "endpoints.yml").write_text("lock_store: {type: redis}\nevent_broker: {type: file, loglevel: DEBUG}\n")
     told = notices(settings())
     assert "endpoints.yml: lock_store is not needed here, and is ignored" in told
-    assert "endpoints.yml: event_broker is configured, this version does not publish yet" in told
+    assert "endpoints.yml:2: event_broker: nothing is known of loglevel; ignored" in told
 
 
 def test_faults_of_the_endpoints_file_are_told_with_the_others(folder: Path) -> None:
@@ -387,7 +387,7 @@ def secretive(folder: Path) -> Settings:
         "models: {url: 'http://u:hidden@m/x?k=hidden', token: hidden, headers: {Authorization: hidden}, key: hidden}\n"
         "nlu: {url: http://nlu, basic_auth: {username: ann, password: hidden}, params: {k: hidden}}\n"
         "tracker_store: {type: SQL, dialect: postgresql, url: db, username: ann, password: hidden, login_db: x}\n"
-        "event_broker: {type: pika, password: hidden}\n"
+        "event_broker: {type: pika, url: 'amqp://u:hidden@h', username: ann, password: hidden}\n"
     )
     (folder / "cert.pem").write_text("")
     environ = {"TURNLOG_JWT_SECRET": "hidden", "TURNLOG_SSL_PASSWORD": "hidden", "SANIC_JWT_SECRET": "hidden"}

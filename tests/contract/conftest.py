@@ -7,22 +7,30 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.contract.service import running
+from tests.contract.service import Running, running
 
+Service = Callable[[str], Running]
 Port = Callable[[str], int]
 
 
 @pytest.fixture(scope="session")
-def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Port]:
-    """The port on which a variant serves; it is started when it is first asked for, and stopped at the end."""
-    folder, ports = tmp_path_factory.mktemp("contract"), dict[str, int]()
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """The service of a variant; it is started when it is first asked for, and stopped at the end."""
+    folder, found = tmp_path_factory.mktemp("contract"), dict[str, Running | None]()
     with contextlib.ExitStack() as services:
 
-        def of(variant: str) -> int:
-            if variant not in ports:
-                ports[variant] = 0  # one that does not start is not tried again
-                ports[variant] = services.enter_context(running(variant, folder))
-            assert ports[variant], f"the service {variant!r} did not start"
-            return ports[variant]
+        def of(variant: str) -> Running:
+            if variant not in found:
+                found[variant] = None  # one that does not start is not tried again
+                found[variant] = services.enter_context(running(variant, folder))
+            service = found[variant]
+            assert service, f"the service {variant!r} did not start"
+            return service
 
         yield of
+
+
+@pytest.fixture(scope="session")
+def port(service: Service) -> Port:
+    """The port on which a variant serves."""
+    return lambda variant: service(variant).port

@@ -7,11 +7,14 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from tests.faults.brokers import KINDS as BROKER_KINDS
 from tests.service import Postgres, Service, is_alive, is_free, send_signal, wait_until
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Sequence
+
+    from tests.faults.brokers import Brokers
 
 STORAGE_TIMEOUT: Final = 2.0  #: seconds that services wait for their database
 
@@ -19,15 +22,20 @@ STORAGE_TIMEOUT: Final = 2.0  #: seconds that services wait for their database
 class World:
     """The services of a run and the one embedded Postgres that they share."""
 
-    def __init__(self, services: Sequence[Service], dice: random.Random) -> None:
+    def __init__(self, services: Sequence[Service], dice: random.Random, brokers: Brokers | None = None) -> None:
         self.services = services
+        self._brokers = brokers
         self.postgres = Postgres(services[0].data_dir)
         self.violations: list[str] = []
         self._dice = dice
 
     def kill(self, kind: str) -> None:
         """Kill something of this kind and start again what can't start itself; returns when it is started."""
-        KINDS[kind](self)
+        if kind in BROKER_KINDS:
+            assert self._brokers is not None, f"a fault of kind {kind} needs brokers"
+            BROKER_KINDS[kind](self._brokers)
+        else:
+            KINDS[kind](self)
 
     def wait_until_ready(self) -> None:
         """Return when every service serves."""

@@ -38,6 +38,7 @@ def summary(figures: Figures) -> str:
         ("certainly not written", figures.not_written),
         ("duplicates", figures.duplicates),
         ("lost", figures.lost),
+        ("resent to RabbitMQ", figures.resent),
         ("longest outage", f"{figures.longest_outage:.2f} s"),
         ("violations", len(figures.violations)),
     )

@@ -12,6 +12,8 @@ from msgspec import Struct, field
 
 from eventstore import Database, Reader, embedded
 from tests.faults import check
+from tests.faults.brokers import KINDS as BROKER_KINDS
+from tests.faults.brokers import Brokers, Got
 from tests.faults.clients import Book, Client
 from tests.faults.kills import KINDS, STORAGE_TIMEOUT, World
 from tests.faults.readers import Follower, HttpReader, LogReader
@@ -21,13 +23,26 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
     from pathlib import Path
 
+    from tests.kafka import Kafka
+    from tests.rabbitmq import RabbitMQ
+
 CLIENTS: Final = 16
 CONVERSATIONS: Final = 20  #: that clients share, beside one of each client's own
 TOGETHER: Final = 0.25  #: of all faults come right after the one before
 READ_SECONDS: Final = 30.0  #: until a reader must have seen everything
 
 
-COUNTED: Final = ("rounds", "requests", "acknowledged", "not_written", "retried", "left_unknown", "duplicates", "lost")
+COUNTED: Final = (
+    "rounds",
+    "requests",
+    "acknowledged",
+    "not_written",
+    "retried",
+    "left_unknown",
+    "duplicates",
+    "lost",
+    "resent",
+)
 
 
 class Load(Struct, frozen=True):
@@ -50,22 +65,14 @@ class Figures(Struct):
     left_unknown: int = 0  #: events whose outcome was unknown and that were not
     duplicates: int = 0
     lost: int = 0
+    resent: int = 0  #: messages that the consumer of RabbitMQ had applied before
     longest_outage: float = 0.0  #: seconds
     latencies: list[float] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
 
     def add(self, other: Figures) -> None:
         """Take another round's figures in."""
-        for name in (
-            "rounds",
-            "requests",
-            "acknowledged",
-            "not_written",
-            "retried",
-            "left_unknown",
-            "duplicates",
-            "lost",
-        ):
+        for name in COUNTED:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.kills += other.kills
         self.longest_outage = max(self.longest_outage, other.longest_outage)
@@ -76,8 +83,16 @@ class Figures(Struct):
 class Chaos:
     """Two services with one embedded Postgres, and what happened to them so far."""
 
-    def __init__(self, services: Sequence[Service], database: Database, reader: Reader, seed: str) -> None:
+    def __init__(
+        self,
+        services: Sequence[Service],
+        database: Database,
+        reader: Reader,
+        seed: str,
+        brokers: Brokers | None = None,
+    ) -> None:
         self.services = services
+        self.brokers = brokers
         self.ports = [service.port for service in services]
         self._database, self._reader, self._seed = database, reader, seed
         self._book = Book()  #: of all rounds
@@ -85,7 +100,7 @@ class Chaos:
     async def round(self, number: int, load: Load) -> Figures:
         """Do one round."""
         dice = random.Random(f"{self._seed} {number}")
-        world = World(self.services, random.Random(dice.random()))
+        world = World(self.services, random.Random(dice.random()), self.brokers)
         kinds, book = Counter[str](), Book()
         after = await self._reader.last_position()
         followers = (HttpReader(self.ports, after), LogReader(self._database, after))
@@ -97,8 +112,16 @@ class Chaos:
             await _caught_up(self._reader, after, followers)
         log, violations = await check.check_log(self._reader, after, book, followers)
         violations += await asyncio.to_thread(check.check_services, log, self.services)
+        got = await self._published(log)
         self._book.told += book.told
-        return _figures(book, log, kinds, [*book.violations, *world.violations, *violations])
+        everything = [*book.violations, *world.violations, *violations, *got.violations, *_noticed(book, kinds)]
+        return _figures(book, log, kinds, everything, got.resent)
+
+    async def _published(self, log: check.Log) -> Got:
+        if self.brokers is None:
+            return Got([], 0)
+        await asyncio.to_thread(self.brokers.wait_until_published, self.services[0])
+        return await self.brokers.check(log)
 
     async def check_all(self) -> list[str]:
         """What is wrong with the whole log, over all rounds."""
@@ -106,10 +129,15 @@ class Chaos:
 
 
 @contextlib.asynccontextmanager
-async def chaos(folder: Path, seed: str, *, workers: int = 2) -> AsyncIterator[Chaos]:
+async def chaos(
+    folder: Path, seed: str, *, workers: int = 2, servers: tuple[RabbitMQ, Kafka] | None = None
+) -> AsyncIterator[Chaos]:
     """The services of a run, the first with several workers; they end with the context."""
     database = Database(await asyncio.to_thread(_new_postgres, folder / "data"), patience=READ_SECONDS)
     reader = Reader(database)
+    brokers = Brokers(*servers, database.dsn) if servers else None
+    if brokers is not None:
+        brokers.configure(folder)
     environment = {"TURNLOG_STORAGE_TIMEOUT": str(STORAGE_TIMEOUT)}
     first = Service(folder, environment=environment | {"SANIC_WORKERS": str(workers)})
     second = Service(folder, environment=environment)
@@ -117,7 +145,7 @@ async def chaos(folder: Path, seed: str, *, workers: int = 2) -> AsyncIterator[C
         await asyncio.to_thread(World([first, second], random.Random()).wait_until_ready)
         await reader.open()
         try:
-            yield Chaos((first, second), database, reader, seed)
+            yield Chaos((first, second), database, reader, seed, brokers)
         finally:
             await reader.close()
 
@@ -172,7 +200,15 @@ async def _caught_up(reader: Reader, after: int, followers: Sequence[Follower]) 
                 await follower.has_seen(end)
 
 
-def _figures(book: Book, log: check.Log, kinds: Counter[str], violations: list[str]) -> Figures:
+def _noticed(book: Book, kinds: Counter[str]) -> list[str]:
+    """What requests noticed of faults that only brokers and relays may notice."""
+    if not kinds or kinds.keys() - BROKER_KINDS.keys():
+        return []
+    noticed = [told for told in book.told if told.unknown_tries or told.refused_tries]
+    return [f"{told.label}: a request noticed that a broker or a relay was away" for told in noticed]
+
+
+def _figures(book: Book, log: check.Log, kinds: Counter[str], violations: list[str], resent: int) -> Figures:
     unknown = [told for told in book.told if told.unknown_tries]
     return Figures(
         rounds=1,
@@ -184,6 +220,7 @@ def _figures(book: Book, log: check.Log, kinds: Counter[str], violations: list[s
         left_unknown=sum(told.manner == "plain" for told in unknown),
         duplicates=check.duplicates(log),
         lost=check.lost(log, book),
+        resent=resent,
         violations=violations,
         longest_outage=book.longest_outage,
         latencies=book.latencies,

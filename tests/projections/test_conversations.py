@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from dialogue.text import storable
 from eventstore import Append, EventStore, NewEvent
 from projections.conversations import (
     NAME,
@@ -25,7 +26,6 @@ from projections.conversations import (
     read_active,
 )
 from projections.slots import table_of
-from projections.text import storable
 from tests.projections.keeping import append, caught_up, kept
 
 if TYPE_CHECKING:

@@ -1,0 +1,222 @@
+"""How fast the log gets to the brokers: whole logs, single events, and what that costs the appends meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import statistics
+import time
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+import aiokafka
+import httpx
+import pika
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from msgspec import Struct
+
+from bench import bare
+from brokers import Relay, broker_of, relays
+from dialogue import encode, from_wire
+from eventstore import Append, Database, EventStore, NewEvent, embedded, migrate
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+    from pathlib import Path
+
+    from brokers import Broker
+
+EVENTS: Final = 60_000  #: in a log that is published whole
+CONVERSATIONS: Final = 1_000
+RATE: Final = 500  #: events a second, one by one
+SECONDS: Final = 10
+EVENT: Final[dict[str, Any]] = {
+    "event": "user",
+    "text": "a table for two, please",
+    "parse_data": {"intent": {"name": "greet", "confidence": 0.9}, "entities": [], "text": "a table for two, please"},
+    "input_channel": "rest",
+    "message_id": "0123456789abcdef0123456789abcdef",
+}
+
+
+class Latency(Struct, frozen=True):
+    """Seconds from the answer over HTTP to the consumer."""
+
+    median: float
+    p99: float
+    batch: float  #: how many events came together, on average
+
+
+@asynccontextmanager
+async def filled_log(folder: Path) -> AsyncIterator[EventStore]:
+    """A log with EVENTS events."""
+    server = await asyncio.to_thread(embedded.start, folder / "data")
+    try:
+        database = Database(server.dsn)
+        await migrate(database)
+        async with EventStore(database) as store:
+            await _fill(store)
+            yield store
+    finally:
+        server.close()
+
+
+async def _fill(store: EventStore) -> None:
+    typed = from_wire(EVENT, 1_700_000_000.0)
+    events = (NewEvent(typed.type, float(typed.timestamp), encode(typed)),) * 5
+    for first in range(0, EVENTS // 5, 1000):
+        numbers = range(first, min(first + 1000, EVENTS // 5))
+        await asyncio.gather(
+            *(store.append(Append(conversation=f"c{number % CONVERSATIONS}", events=events)) for number in numbers)
+        )
+
+
+def bodies() -> list[bytes]:
+    """As many bodies as the log has events, as the relay sends them."""
+    body = json.dumps({"sender_id": "c123", **EVENT, "timestamp": 1_700_000_000.0, "metadata": {}}).encode()
+    return [body] * EVENTS
+
+
+async def relay_rate(store: EventStore, broker: Broker) -> float:
+    """Events a second that the relay publishes, from its first connection to the last confirmation."""
+    relay = Relay(store, broker)
+    began = time.perf_counter()
+    work = asyncio.create_task(relay.run())
+    try:
+        while not await _is_done(store, broker.name):  # noqa: ASYNC110  the checkpoint tells nobody
+            await asyncio.sleep(0.02)
+        return EVENTS / (time.perf_counter() - began)
+    finally:
+        work.cancel()
+        await asyncio.gather(work, return_exceptions=True)
+
+
+async def _is_done(store: EventStore, name: str) -> bool:
+    return any(relay.name == name and relay.position >= EVENTS for relay in await relays(store.read))
+
+
+def rabbitmq_broker(url: str, number: int) -> Broker:
+    """A broker of its own with a quorum queue."""
+    return broker_of(
+        {
+            "url": url,
+            "username": "guest",
+            "password": "guest",
+            "name": f"rabbitmq-{number}",
+            "exchange_name": f"bench-{number}",
+            "queues": [f"relay-{number}"],
+            "queue_type": "quorum",
+        },
+        {},
+    )
+
+
+def kafka_broker(bootstrap: str, number: int) -> Broker:
+    """A broker of its own, with transactions, to a topic of one partition."""
+    return broker_of(
+        {
+            "type": "kafka",
+            "url": bootstrap,
+            "security_protocol": "PLAINTEXT",
+            "name": f"kafka-{number}",
+            "topic": f"relay-{number}",
+            "partitions": 1,
+        },
+        {},
+    )
+
+
+def declare_quorum_queue(url: str, name: str) -> None:
+    """Make an empty quorum queue."""
+    with pika.BlockingConnection(pika.URLParameters(url)) as connection:
+        channel = connection.channel()
+        channel.queue_delete(name)
+        channel.queue_declare(name, durable=True, arguments={"x-queue-type": "quorum"})
+
+
+async def make_topic(bootstrap: str, name: str) -> None:
+    """Make a topic of one partition."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        await admin.create_topics([NewTopic(name, 1, 1)])
+    finally:
+        await admin.close()
+
+
+# ---- single events ----
+
+
+async def post_at_rate(url: str, answered: dict[str, float]) -> None:
+    """Post RATE events a second for SECONDS, each with a number; notes the time of each answer."""
+    async with httpx.AsyncClient(timeout=30, trust_env=False) as http, asyncio.TaskGroup() as tasks:
+        began = time.perf_counter()
+        for number in range(RATE * SECONDS):
+            await asyncio.sleep(max(0.0, began + number / RATE - time.perf_counter()))
+            tasks.create_task(_post(http, url, str(number), answered))
+
+
+async def _post(http: httpx.AsyncClient, url: str, number: str, answered: dict[str, float]) -> None:
+    response = await http.post(
+        f"{url}/conversations/c{int(number) % CONVERSATIONS}/tracker/events?include_events=NONE",
+        json={"event": "slot", "name": "number", "value": number},
+    )
+    response.raise_for_status()
+    answered[number] = time.perf_counter()
+
+
+@asynccontextmanager
+async def kafka_arrivals(bootstrap: str, topic: str) -> AsyncIterator[list[tuple[float, list[bytes]]]]:
+    """Times at which a consumer of committed records got them, with what came together."""
+    consumer = aiokafka.AIOKafkaConsumer(
+        topic, bootstrap_servers=bootstrap, isolation_level="read_committed", fetch_max_wait_ms=100
+    )
+    await consumer.start()
+    arrivals: list[tuple[float, list[bytes]]] = []
+
+    async def read() -> None:
+        while True:
+            found = await consumer.getmany(timeout_ms=1000)
+            values = [record.value for records in found.values() for record in records]
+            if values:
+                arrivals.append((time.perf_counter(), values))
+
+    task = asyncio.create_task(read())
+    try:
+        yield arrivals
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await consumer.stop()
+
+
+@asynccontextmanager
+async def rabbitmq_arrivals(url: str, queue: str) -> AsyncIterator[list[tuple[float, list[bytes]]]]:
+    """Times at which a consumer got each message."""
+    connection, channel = await bare.connected(url)
+    arrivals: list[tuple[float, list[bytes]]] = []
+
+    def arrived(_channel: Any, _method: Any, _properties: Any, body: bytes) -> None:
+        arrivals.append((time.perf_counter(), [body]))
+
+    channel.basic_consume(queue, arrived, auto_ack=True)
+    try:
+        yield arrivals
+    finally:
+        connection.close()
+
+
+def latency(answered: dict[str, float], arrivals: Sequence[tuple[float, list[bytes]]]) -> Latency:
+    """From the answer to the arrival, which may come first."""
+    arrived = {
+        event["value"]: at for at, values in arrivals for event in map(json.loads, values) if event["event"] == "slot"
+    }
+    waits = sorted(max(0.0, arrived[number] - at) for number, at in answered.items())
+    assert len(waits) == RATE * SECONDS
+    return Latency(statistics.median(waits), waits[int(0.99 * len(waits))], len(arrived) / len(arrivals))
+
+
+async def until_all_arrived(arrivals: Sequence[tuple[float, list[bytes]]]) -> None:
+    """Wait until every event that was posted has come."""
+    while sum(b'"slot"' in value for _, values in arrivals for value in values) < RATE * SECONDS:  # noqa: ASYNC110
+        await asyncio.sleep(0.05)

@@ -1,0 +1,251 @@
+"""Publishes to a topic of a Kafka cluster, by default so that each event is there exactly once.
+
+Each window is one transaction, with the mark in it as a record of a topic of its own. Consumers that read committed
+records only see the window whole or not at all, and where the relay goes on is what the cluster has committed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
+
+import structlog
+from aiokafka.errors import KafkaError
+from aiokafka.partitioner import murmur2
+
+from brokers import kafka_checkpoint
+from brokers.errors import BrokerUnavailable, PublishFailed
+from brokers.kafka_cluster import Cluster
+from brokers.kafka_faults import explained
+from brokers.kafka_producer import TRANSACTION_SECONDS, Producer
+from brokers.kafka_topics import Topics
+from brokers.publisher import Publisher
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from brokers.kafka_options import KafkaOptions
+    from brokers.kafka_producer import Batch, Partition, Record
+    from brokers.publisher import Mark, Message, Source, Window
+
+log = structlog.get_logger("turnlog.relay")
+
+OPEN_SECONDS: Final = 15.0
+CLOSE_SECONDS: Final = 1.0
+PATIENCE: Final = 30.0  #: seconds for a window without a transaction, which the loss of a server may hold up
+LARGEST_BATCH: Final = 1_048_588  #: bytes of records that a topic takes at once, by Kafka's default
+MESSAGE_OVERHEAD: Final = 4_096  #: bytes that are left for a record's key and headers, and for its batch
+
+
+class KafkaPublisher(Publisher):
+    """Speaks to one cluster."""
+
+    def __init__(self, options: KafkaOptions) -> None:
+        super().__init__({})
+        self.keeps_mark = options.transactional
+        self._options = options
+        self._cluster = Cluster(options)
+        self._producer: Producer | None = None
+        self._marked: Source | None = None  # whose mark moves with each window
+        self._partitions = 0
+        self._environment = ("RASA_ENVIRONMENT", options.environment.encode("utf-8", "surrogateescape"))
+
+    async def open(self, source: Source) -> Mark | None:
+        """Look at the topics, shut out who published for this source before, and read the mark; a replay has none."""
+        with self._told():
+            async with asyncio.timeout(OPEN_SECONDS):
+                await self._begin(source)
+                return await self._read_mark()
+
+    async def publish(self, window: Window) -> None:
+        """Publish the messages of each conversation in order: all, or without transactions as many as possible."""
+        shares = self._shares(window.messages)
+        try:
+            with self._told():
+                await self._send(shares, window.mark if self._marked else None)
+        except BrokerUnavailable as error:
+            confirmed = 0 if self._options.transactional else _confirmed(shares, len(window.messages))
+            raise PublishFailed(error.reason, confirmed=confirmed, setting=error.setting) from error
+
+    async def set_mark(self, source: Source, mark: Mark) -> None:
+        """Say by hand where the relay goes on; what the topic holds stays."""
+        with self._told():
+            async with asyncio.timeout(OPEN_SECONDS):
+                await self._begin(source)
+                await self._send([], mark)
+
+    async def close(self) -> None:
+        """Let go of the connections. A transaction that is still open is given up."""
+        producer, self._producer = self._producer, None
+        try:
+            with contextlib.suppress(TimeoutError, KafkaError, BrokerUnavailable):
+                async with asyncio.timeout(CLOSE_SECONDS):
+                    if producer is not None:
+                        await producer.abandon()
+        finally:
+            await self._cluster.close()
+
+    # ---- the beginning ----
+
+    async def _begin(self, source: Source) -> None:
+        options, deadline = self._options, _after(OPEN_SECONDS)
+        topics = Topics(self._cluster, options, deadline)
+        topic = await topics.find()
+        self._partitions = len(topic.leaders)
+        if options.transactional and source.replay is None:
+            await topics.find_checkpoints(topic.replicas)
+            self._marked = source
+        self._producer = Producer(self._cluster, options, _transactional_id(source) if options.transactional else None)
+        self._limit(self._producer, await topics.largest_batch())
+        await self._producer.start(deadline)
+
+    def _limit(self, producer: Producer, largest: int | None) -> None:
+        """Find out how large a message may be; `largest` is what the topic takes at once, if we may know that."""
+        wanted, fits = self._options.max_message_bytes, (largest or LARGEST_BATCH) - MESSAGE_OVERHEAD
+        if largest and wanted > fits:
+            log.warning(
+                "max_message_bytes is more than the topic takes, and counts as less",
+                topic=self._options.topic, max_message_bytes=fits, topic_max_message_bytes=largest,
+            )  # fmt: skip
+        self.max_message_bytes = min(wanted or fits, fits) if largest else wanted or fits
+        producer.limit_batches(largest or LARGEST_BATCH)
+
+    async def _read_mark(self) -> Mark | None:
+        if self._marked is None:
+            return None
+        return await kafka_checkpoint.read(self._cluster, self._options.checkpoint_topic, self._marked)
+
+    # ---- one window ----
+
+    async def _send(self, shares: Sequence[_Share], mark: Mark | None) -> None:
+        assert self._producer is not None, "the publisher is not open"
+        if self._options.transactional:
+            await self._transact(self._producer, shares, mark)
+        else:
+            await _deliver(self._producer, shares, _fill(self._producer, shares), _after(PATIENCE))
+
+    async def _transact(self, producer: Producer, shares: Sequence[_Share], mark: Mark | None) -> None:
+        marks = [] if mark is None else [self._mark_batch(producer, mark)]
+        partitions = [share.partition for share in shares] + [batch.partition for batch in marks]
+        if not partitions:
+            return
+        deadline = _after(TRANSACTION_SECONDS)
+
+        async def fill() -> list[Batch]:
+            return _fill(producer, shares)
+
+        # The cluster may still be at the end of the transaction before.
+        _, batches = await asyncio.gather(producer.begin(partitions, deadline), fill())
+        await _deliver(producer, shares, [*batches, *marks], deadline)
+        await producer.commit(deadline)
+
+    def _mark_batch(self, producer: Producer, mark: Mark) -> Batch:
+        assert self._marked is not None
+        partition = (self._options.checkpoint_topic, kafka_checkpoint.PARTITION)
+        return producer.fill(partition, iter([kafka_checkpoint.record_of(self._marked, mark)]))
+
+    def _shares(self, messages: Iterable[Message]) -> list[_Share]:
+        shares: dict[int, _Share] = {}
+        for index, message in enumerate(messages):
+            number = _hash(message.conversation) % self._partitions
+            share = shares.get(number)
+            if share is None:
+                share = shares[number] = _Share((self._options.topic, number), self._records)
+            share.indices.append(index)
+            share.messages.append(message)
+        return list(shares.values())
+
+    def _records(self, messages: Sequence[Message]) -> Iterator[Record]:
+        """Made one at a time: this is most of the work of a window, and to keep them all would double it."""
+        is_keyed, environment = self._options.partition_by_sender, self._environment
+        for message in messages:
+            headers = [
+                (name, value.encode() if isinstance(value, str) else _header(value))
+                for name, value in message.headers.items()
+            ]
+            headers.append(environment)
+            yield message.conversation.encode() if is_keyed else None, message.body, headers
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        """Turn what the cluster or its client says into a sentence."""
+        try:
+            yield
+        except TimeoutError as error:
+            raise BrokerUnavailable("the cluster does not answer", setting="url") from error
+        except (KafkaError, NotImplementedError) as error:
+            reason, setting = explained(error, self._options)
+            raise BrokerUnavailable(reason, setting=setting) from error
+
+
+class _Share:
+    """What goes to one partition of a window."""
+
+    def __init__(self, partition: Partition, records: Callable[[Sequence[Message]], Iterator[Record]]) -> None:
+        self.partition = partition
+        self.messages: list[Message] = []
+        self.indices: list[int] = []  #: which messages of the window these are
+        self._records = records
+        self._batches: list[Batch] = []
+        self._filled = 0
+
+    @property
+    def is_filled(self) -> bool:
+        """Whether everything is in batches."""
+        return self._filled == len(self.messages)
+
+    def fill(self, producer: Producer) -> Batch:
+        """The next batch."""
+        batch = producer.fill(self.partition, self._records(self.messages[self._filled :]))
+        self._batches.append(batch)
+        self._filled += batch.count
+        return batch
+
+    def confirmed(self) -> int:
+        """How many of its first messages are confirmed."""
+        confirmed = 0
+        for batch in self._batches:
+            if not batch.confirmed:
+                break
+            confirmed += batch.count
+        return confirmed
+
+
+def _fill(producer: Producer, shares: Iterable[_Share]) -> list[Batch]:
+    """The next batch of each share that has one."""
+    return [share.fill(producer) for share in shares if not share.is_filled]
+
+
+async def _deliver(producer: Producer, shares: Sequence[_Share], batches: list[Batch], deadline: float) -> None:
+    """Send the shares side by side and each in order; `batches` go first."""
+    while batches:
+        await producer.deliver(batches, deadline)
+        batches = _fill(producer, shares)
+
+
+def _confirmed(shares: Iterable[_Share], messages: int) -> int:
+    """How many of a window's first messages are confirmed."""
+    counts = [(share.indices, share.confirmed()) for share in shares]
+    return min((indices[count] for indices, count in counts if count < len(indices)), default=messages)
+
+
+def _transactional_id(source: Source) -> str:
+    replay = "" if source.replay is None else f"-replay-{source.replay}"
+    return f"turnlog-{source.log}-{source.broker}{replay}"
+
+
+@lru_cache(maxsize=65_536)
+def _hash(conversation: str) -> int:
+    """The hash by which every Kafka client finds the partition of a key."""
+    hashed: int = murmur2(conversation.encode())
+    return hashed & 0x7FFFFFFF
+
+
+def _header(value: int | bool) -> bytes:
+    return str(value).lower().encode() if isinstance(value, bool) else b"%d" % value
+
+
+def _after(seconds: float) -> float:
+    return asyncio.get_running_loop().time() + seconds

@@ -1,0 +1,62 @@
+"""The form in which an event reaches a broker: Rasa's body, and headers of ours."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from brokers.publisher import Message
+from dialogue.json import dumps
+from dialogue.text import storable
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from eventstore.feed import FeedEvent
+
+
+def message_of(event: FeedEvent, log: UUID, *, replay: str | None = None) -> Message:
+    """The message of an event; `replay` is the id of the replay that sends it again.
+
+    The body is the event's own JSON with `sender_id` in front: the bytes that the log holds are not made anew.
+    """
+    body = f'{{"sender_id":{dumps(event.conversation)},{event.body[1:]}'.encode("ascii")
+    return _message(event, log, body, _headers(event, log, replay))
+
+
+def stub_of(message: Message, timestamp: float) -> Message:
+    """What stands in for a message that is too large for its broker: an event of the same type, without its content."""
+    metadata = {"turnlog_parked": {"position": message.position, "bytes": len(message.body)}}
+    body = {
+        "sender_id": message.conversation,
+        "event": message.type,
+        "timestamp": timestamp,
+        "metadata": metadata,
+    }
+    return Message(
+        message.position,
+        message.conversation,
+        message.type,
+        dumps(body).encode("ascii"),
+        message.headers | {"turnlog-parked": True},
+        message.id,
+    )
+
+
+def _message(event: FeedEvent, log: UUID, body: bytes, headers: dict[str, str | int | bool]) -> Message:
+    identity = f"{log}-{event.position}"
+    return Message(event.position, storable(event.conversation), storable(event.type), body, headers, identity)
+
+
+def _headers(event: FeedEvent, log: UUID, replay: str | None) -> dict[str, str | int | bool]:
+    headers: dict[str, str | int | bool] = {
+        "turnlog-log": str(log),
+        "turnlog-position": event.position,
+        "turnlog-version": event.version,
+        "turnlog-generation": event.generation,
+        "turnlog-type": storable(event.type),
+    }
+    if event.imported:
+        headers["turnlog-imported"] = True
+    if replay is not None:
+        headers["turnlog-replay"] = replay
+    return headers
