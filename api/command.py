@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from api.command_export import export
+from api.command_import import import_
 from api.command_line import FAULT, FlagsCommand, configure_logs, load, options, stop
 from api.command_relay import relay
 from api.command_replay import replay
@@ -137,7 +138,7 @@ def projections(rebuild: bool, retry: bool, **values: Any) -> None:
     sys.exit(FAULT if any(status.error for status in statuses) else 0)
 
 
-for command in (relay, replay, export):
+for command in (relay, replay, export, import_):
     turnlog.add_command(command)
 
 

@@ -39,6 +39,10 @@ class FlagsCommand(click.Command):
     """A command whose options are flags of the table, shown by group, each with its default and its variable."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        own = [param for param in self.params if isinstance(param, click.Option) and param.name not in BY_NAME]
+        if records := [record for param in own if (record := param.get_help_record(ctx))]:
+            with formatter.section("Options"):
+                formatter.write_dl(records, col_max=34)
         flags = [BY_NAME[param.name] for param in self.params if param.name in BY_NAME]
         for group in dict.fromkeys(flag.group for flag in flags):
             with formatter.section(group):

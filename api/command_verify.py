@@ -71,7 +71,7 @@ def _verify(settings: Settings, extent: Extent) -> int:
         with faults():
             verifying.verify(settings, extent, show)
     except (InvalidModel, InvalidDomain, InvalidYaml) as error:
-        stop([f"{error} (--quick does without the model)"])
+        stop([*str(error).splitlines(), "the model can't be used; --quick does without it"])
     finally:
         found = [f"fault: {check.name}: {fault}" for check in checked for fault in check.faults]
         for line in found:

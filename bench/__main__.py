@@ -7,15 +7,19 @@ import asyncio
 import json
 import statistics
 import tempfile
-from contextlib import contextmanager
+import time
+from contextlib import AbstractAsyncContextManager, closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import httpx
 
-from bench import load, postgres, replay
+from bench import bare, load, postgres, relaying, replay
 from bench.processes import handler, service, worker_memory
 from bench.report import Report
+from tests.kafka import Kafka
+from tests.rabbitmq import RabbitMQ
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -114,6 +118,103 @@ def start(folder: Path, report: Report, repeat: int) -> None:
     report.absolute("memory of a worker", memory / 1e6, "MB", most=100)
 
 
+def rabbitmq(folder: Path, report: Report, repeat: int) -> None:
+    """The log to a quorum queue, beside a bare publisher; and single events from the answer to the consumer."""
+    with closing(RabbitMQ.start(folder / "rabbitmq")) as server:
+        ours, limits = asyncio.run(_to_rabbitmq(folder, server.url, repeat))
+        report.rate("log to RabbitMQ, quorum queue", ours, limits, "bare pika, window 1,000", least=0.6)
+        section = f"event_broker:\n  url: {server.url}\n  queue_type: quorum\n"
+        latencies = _latencies(
+            folder, section, repeat, lambda: relaying.rabbitmq_arrivals(server.url, "rasa_core_events")
+        )
+        _report_latency(report, "answer to RabbitMQ's consumer", latencies)
+
+
+def kafka(folder: Path, report: Report, repeat: int) -> None:
+    """The log to one partition, beside a bare producer; and single events, beside bare transactions."""
+    with closing(Kafka.start(folder / "kafka")) as server:
+        bootstrap = server.bootstrap
+        ours, limits = asyncio.run(_to_kafka(folder, bootstrap, repeat))
+        report.rate("log to Kafka, transactions", ours, limits, "bare aiokafka, batches", least=0.5)
+        arrivals = partial(relaying.kafka_arrivals, bootstrap, "rasa_core_events")
+        section = f"event_broker:\n  type: kafka\n  url: {bootstrap}\n  security_protocol: PLAINTEXT\n  partitions: 1\n"
+        plain = _latencies(folder, section + "  transactional: false\n  name: plain\n", repeat, arrivals)
+        _report_latency(report, "answer to Kafka's consumer, plain", plain)
+        transactions = _latencies(folder, section, repeat, arrivals)
+        asyncio.run(relaying.make_topic(bootstrap, "bare-transactions"))
+        bare = [asyncio.run(relaying.bare_latency(bootstrap, "bare-transactions")) for _ in range(repeat)]
+        report.time(
+            "answer to Kafka's consumer, transactions",
+            [latency.median for latency in transactions],
+            [latency.median for latency in bare],
+            "bare transactions",
+            most=1.5,
+        )
+
+
+def relay_cost(folder: Path, report: Report, repeat: int) -> None:
+    """Appends while the relay works off a long log, beside appends without a relay."""
+    script = load.append_script(CONVERSATIONS, EVENT)
+    with _service(folder) as url:
+        for number in range(40):
+            _post(url, f"backlog-{number}", 10_000)
+    busy, calm = [], []
+    with closing(RabbitMQ.start(folder / "rabbitmq")) as server:
+        for number in range(repeat):
+            with _service(folder) as url:
+                calm.append(load.run(url, 16, script=script).rate)
+            section = f"event_broker:\n  url: {server.url}\n  name: run-{number}\n  queues: [run-{number}]\n"
+            with _service(folder, section) as url:
+                busy.append(load.run(url, 16, script=script).rate)
+                relays = httpx.get(f"{url}/readyz").json()["relays"]
+                lag = next(relay["lag_events"] for relay in relays if relay["name"] == f"run-{number}")
+                assert lag > 0, "the relay had nothing to do any more"
+    report.rate("append, 16 connections, relay at work", busy, calm, "no relay", least=0.8)
+
+
+async def _to_rabbitmq(folder: Path, url: str, repeat: int) -> tuple[list[float], list[float]]:
+    ours, limits = [], []
+    async with relaying.filled_log(folder) as store:
+        for number in range(repeat):
+            relaying.declare_quorum_queue(url, "bare")
+            limits.append(await bare.rabbitmq(url, "bare", relaying.bodies()))
+            ours.append(await relaying.relay_rate(store, relaying.rabbitmq_broker(url, number)))
+    return ours, limits
+
+
+async def _to_kafka(folder: Path, bootstrap: str, repeat: int) -> tuple[list[float], list[float]]:
+    ours, limits = [], []
+    async with relaying.filled_log(folder) as store:
+        await relaying.make_topic(bootstrap, "bare")
+        for number in range(repeat):
+            limits.append(await bare.kafka(bootstrap, "bare", relaying.bodies()))
+            ours.append(await relaying.relay_rate(store, relaying.kafka_broker(bootstrap, number)))
+    return ours, limits
+
+
+def _latencies(
+    folder: Path, section: str, repeat: int, arriving: Callable[[], AbstractAsyncContextManager[relaying.Arrivals]]
+) -> list[relaying.Latency]:
+    with _service(folder / "latency", section) as url:
+        _wait_until_published(url)
+        return [asyncio.run(relaying.service_latency(url, arriving())) for _ in range(repeat)]
+
+
+def _wait_until_published(url: str) -> None:
+    """Return when no backlog is left."""
+    while not (relays := httpx.get(f"{url}/readyz").json()["relays"]) or any(
+        relay["lag_events"] for relay in relays if relay["state"] == "publishing"
+    ):
+        time.sleep(0.05)
+
+
+def _report_latency(report: Report, name: str, latencies: list[relaying.Latency]) -> None:
+    median = statistics.median(latency.median for latency in latencies)
+    p99 = statistics.median(latency.p99 for latency in latencies)
+    report.absolute(f"{name}, median", 1000 * median, "ms", most=15)
+    report.absolute(f"{name}, p99", 1000 * p99, "ms", most=100)
+
+
 BENCHMARKS: Final[dict[str, Callable[[Path, Report, int], None]]] = {
     "append": append,
     "single": single,
@@ -121,6 +222,9 @@ BENCHMARKS: Final[dict[str, Callable[[Path, Report, int], None]]] = {
     "read": read,
     "replay": replays,
     "start": start,
+    "rabbitmq": rabbitmq,
+    "kafka": kafka,
+    "relay-cost": relay_cost,
 }
 
 
@@ -135,16 +239,19 @@ def _rates(runs: list[load.Load]) -> list[float]:
 
 
 @contextmanager
-def _service(folder: Path) -> Iterator[str]:
-    """The URL of a service with the benchmark's domain, after some warming up."""
-    with service(folder / "data", "-m", str(_domain(folder))) as (url, _):
+def _service(folder: Path, endpoints: str = "") -> Iterator[str]:
+    """The URL of a service with the benchmark's domain and these endpoints, after some warming up."""
+    project = _domain(folder)
+    file = project / "endpoints.yml"
+    file.write_text(endpoints)
+    with service(folder / "data", "-m", str(project), "--endpoints", str(file)) as (url, _):
         load.run(url, 16, script=load.append_script(CONVERSATIONS, EVENT), seconds=2)
         yield url
 
 
 def _domain(folder: Path) -> Path:
     project = folder / "project"
-    project.mkdir(exist_ok=True)
+    project.mkdir(parents=True, exist_ok=True)
     (project / "domain.yml").write_text(DOMAIN)
     return project
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import statistics
 import time
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
 import aiokafka
-import httpx
 import pika
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from msgspec import Struct
@@ -21,7 +22,7 @@ from dialogue import encode, from_wire
 from eventstore import Append, Database, EventStore, NewEvent, embedded, migrate
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from brokers import Broker
@@ -30,6 +31,8 @@ EVENTS: Final = 60_000  #: in a log that is published whole
 CONVERSATIONS: Final = 1_000
 RATE: Final = 500  #: events a second, one by one
 SECONDS: Final = 10
+CONNECTIONS: Final = 16
+NUMBERED: Final = b'"name":"number"'
 EVENT: Final[dict[str, Any]] = {
     "event": "user",
     "text": "a table for two, please",
@@ -37,6 +40,10 @@ EVENT: Final[dict[str, Any]] = {
     "input_channel": "rest",
     "message_id": "0123456789abcdef0123456789abcdef",
 }
+
+
+Arrivals = list[tuple[float, list[bytes]]]
+"""Times of a consumer, and the bodies that came then."""
 
 
 class Latency(Struct, frozen=True):
@@ -149,30 +156,46 @@ async def make_topic(bootstrap: str, name: str) -> None:
 
 async def post_at_rate(url: str, answered: dict[str, float]) -> None:
     """Post RATE events a second for SECONDS, each with a number; notes the time of each answer."""
-    async with httpx.AsyncClient(timeout=30, trust_env=False) as http, asyncio.TaskGroup() as tasks:
-        began = time.perf_counter()
+    parts = urlsplit(url)
+    clients = [await asyncio.open_connection(parts.hostname, parts.port) for _ in range(CONNECTIONS)]
+    free: asyncio.Queue[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = asyncio.Queue()
+    for client in clients:
+        free.put_nowait(client)
+    began = time.perf_counter()
+    async with asyncio.TaskGroup() as tasks:
         for number in range(RATE * SECONDS):
             await asyncio.sleep(max(0.0, began + number / RATE - time.perf_counter()))
-            tasks.create_task(_post(http, url, str(number), answered))
+            tasks.create_task(_post(free, await free.get(), number, answered))
+    for _, writer in clients:
+        writer.close()
 
 
-async def _post(http: httpx.AsyncClient, url: str, number: str, answered: dict[str, float]) -> None:
-    response = await http.post(
-        f"{url}/conversations/c{int(number) % CONVERSATIONS}/tracker/events?include_events=NONE",
-        json={"event": "slot", "name": "number", "value": number},
-    )
-    response.raise_for_status()
-    answered[number] = time.perf_counter()
+async def _post(
+    free: asyncio.Queue[Any],
+    client: tuple[asyncio.StreamReader, asyncio.StreamWriter],
+    number: int,
+    answered: dict[str, float],
+) -> None:
+    reader, writer = client
+    body = b'{"event":"slot","name":"number","value":"%d"}' % number
+    path = b"/conversations/c%d/tracker/events?include_events=NONE" % (number % CONVERSATIONS)
+    writer.write(b"POST %b HTTP/1.1\r\nHost: bench\r\nContent-Length: %d\r\n\r\n%b" % (path, len(body), body))
+    head = await reader.readuntil(b"\r\n\r\n")
+    answered[str(number)] = time.perf_counter()
+    assert head.startswith(b"HTTP/1.1 200"), head
+    length = re.search(rb"content-length: (\d+)", head, re.IGNORECASE)
+    assert length is not None
+    await reader.readexactly(int(length[1]))
+    free.put_nowait(client)
 
 
 @asynccontextmanager
-async def kafka_arrivals(bootstrap: str, topic: str) -> AsyncIterator[list[tuple[float, list[bytes]]]]:
-    """Times at which a consumer of committed records got them, with what came together."""
-    consumer = aiokafka.AIOKafkaConsumer(
-        topic, bootstrap_servers=bootstrap, isolation_level="read_committed", fetch_max_wait_ms=100
-    )
+async def kafka_arrivals(bootstrap: str, topic: str) -> AsyncIterator[Arrivals]:
+    """What a consumer of committed records gets, and when."""
+    consumer = aiokafka.AIOKafkaConsumer(topic, bootstrap_servers=bootstrap, isolation_level="read_committed")
     await consumer.start()
-    arrivals: list[tuple[float, list[bytes]]] = []
+    await consumer.seek_to_end()
+    arrivals: Arrivals = []
 
     async def read() -> None:
         while True:
@@ -191,10 +214,10 @@ async def kafka_arrivals(bootstrap: str, topic: str) -> AsyncIterator[list[tuple
 
 
 @asynccontextmanager
-async def rabbitmq_arrivals(url: str, queue: str) -> AsyncIterator[list[tuple[float, list[bytes]]]]:
-    """Times at which a consumer got each message."""
+async def rabbitmq_arrivals(url: str, queue: str) -> AsyncIterator[Arrivals]:
+    """What a consumer gets, and when."""
     connection, channel = await bare.connected(url)
-    arrivals: list[tuple[float, list[bytes]]] = []
+    arrivals: Arrivals = []
 
     def arrived(_channel: Any, _method: Any, _properties: Any, body: bytes) -> None:
         arrivals.append((time.perf_counter(), [body]))
@@ -206,17 +229,47 @@ async def rabbitmq_arrivals(url: str, queue: str) -> AsyncIterator[list[tuple[fl
         connection.close()
 
 
-def latency(answered: dict[str, float], arrivals: Sequence[tuple[float, list[bytes]]]) -> Latency:
-    """From the answer to the arrival, which may come first."""
-    arrived = {
-        event["value"]: at for at, values in arrivals for event in map(json.loads, values) if event["event"] == "slot"
-    }
-    waits = sorted(max(0.0, arrived[number] - at) for number, at in answered.items())
+async def service_latency(url: str, arriving: AbstractAsyncContextManager[Arrivals]) -> Latency:
+    """From the answer over HTTP to the consumer."""
+    answered: dict[str, float] = {}
+    async with arriving as arrivals:
+        await post_at_rate(url, answered)
+        await _until_all_arrived(arrivals)
+    return _latency(answered, arrivals)
+
+
+async def bare_latency(bootstrap: str, topic: str) -> Latency:
+    """From the making of an event to the consumer, when a bare producer commits whatever has come by then."""
+    made: dict[str, float] = {}
+    waiting: list[bytes] = []
+    async with kafka_arrivals(bootstrap, topic) as arrivals, bare.Transactions(bootstrap, topic) as producer:
+        making = asyncio.create_task(_make_at_rate(made, waiting))
+        while not making.done() or waiting:
+            bodies, waiting[:] = waiting[:], []
+            if bodies:
+                await producer.commit(bodies)
+            else:
+                await asyncio.sleep(0.001)
+        await _until_all_arrived(arrivals)
+    return _latency(made, arrivals)
+
+
+async def _make_at_rate(made: dict[str, float], waiting: list[bytes]) -> None:
+    began = time.perf_counter()
+    for number in range(RATE * SECONDS):
+        await asyncio.sleep(max(0.0, began + number / RATE - time.perf_counter()))
+        made[str(number)] = time.perf_counter()
+        waiting.append(b'{"sender_id":"c1","event":"slot","name":"number","value":"%d"}' % number)
+
+
+def _latency(since: dict[str, float], arrivals: Arrivals) -> Latency:
+    """The consumer may be earlier than the answer."""
+    arrived = {json.loads(value)["value"]: at for at, values in arrivals for value in values if NUMBERED in value}
+    waits = sorted(max(0.0, arrived[number] - at) for number, at in since.items())
     assert len(waits) == RATE * SECONDS
     return Latency(statistics.median(waits), waits[int(0.99 * len(waits))], len(arrived) / len(arrivals))
 
 
-async def until_all_arrived(arrivals: Sequence[tuple[float, list[bytes]]]) -> None:
-    """Wait until every event that was posted has come."""
-    while sum(b'"slot"' in value for _, values in arrivals for value in values) < RATE * SECONDS:  # noqa: ASYNC110
+async def _until_all_arrived(arrivals: Arrivals) -> None:
+    while sum(NUMBERED in value for _, values in arrivals for value in values) < RATE * SECONDS:  # noqa: ASYNC110
         await asyncio.sleep(0.05)

@@ -8,27 +8,27 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 import structlog
 from aiokafka.errors import KafkaError
-from aiokafka.partitioner import murmur2
 
 from brokers import kafka_checkpoint
 from brokers.errors import BrokerUnavailable, PublishFailed
 from brokers.kafka_cluster import Cluster
 from brokers.kafka_faults import explained
 from brokers.kafka_producer import TRANSACTION_SECONDS, Producer
+from brokers.kafka_records import Form, confirmed_of, next_batches, shares_of
 from brokers.kafka_topics import Topics
 from brokers.publisher import Publisher
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from brokers.kafka_options import KafkaOptions
-    from brokers.kafka_producer import Batch, Partition, Record
-    from brokers.publisher import Mark, Message, Source, Window
+    from brokers.kafka_producer import Batch
+    from brokers.kafka_records import Share
+    from brokers.publisher import Mark, Source, Window
 
 log = structlog.get_logger("turnlog.relay")
 
@@ -50,7 +50,7 @@ class KafkaPublisher(Publisher):
         self._producer: Producer | None = None
         self._marked: Source | None = None  # whose mark moves with each window
         self._partitions = 0
-        self._environment = ("RASA_ENVIRONMENT", options.environment.encode("utf-8", "surrogateescape"))
+        self._form = Form.of(options)
 
     async def open(self, source: Source) -> Mark | None:
         """Look at the topics, shut out who published for this source before, and read the mark; a replay has none."""
@@ -61,16 +61,18 @@ class KafkaPublisher(Publisher):
 
     async def publish(self, window: Window) -> None:
         """Publish the messages of each conversation in order: all, or without transactions as many as possible."""
-        shares = self._shares(window.messages)
+        shares = shares_of(window.messages, self._form, self._partitions)
         try:
             with self._told():
                 await self._send(shares, window.mark if self._marked else None)
         except BrokerUnavailable as error:
-            confirmed = 0 if self._options.transactional else _confirmed(shares, len(window.messages))
+            confirmed = 0 if self._options.transactional else confirmed_of(shares, len(window.messages))
             raise PublishFailed(error.reason, confirmed=confirmed, setting=error.setting) from error
 
     async def set_mark(self, source: Source, mark: Mark) -> None:
         """Say by hand where the relay goes on; what the topic holds stays."""
+        if not self.keeps_mark:
+            await super().set_mark(source, mark)
         with self._told():
             async with asyncio.timeout(OPEN_SECONDS):
                 await self._begin(source)
@@ -119,54 +121,45 @@ class KafkaPublisher(Publisher):
 
     # ---- one window ----
 
-    async def _send(self, shares: Sequence[_Share], mark: Mark | None) -> None:
+    async def _send(self, shares: Sequence[Share], mark: Mark | None) -> None:
         assert self._producer is not None, "the publisher is not open"
         if self._options.transactional:
             await self._transact(self._producer, shares, mark)
         else:
-            await _deliver(self._producer, shares, _fill(self._producer, shares), _after(PATIENCE))
+            await self._deliver(self._producer, shares, await self._fill(self._producer, shares), _after(PATIENCE))
 
-    async def _transact(self, producer: Producer, shares: Sequence[_Share], mark: Mark | None) -> None:
+    async def _transact(self, producer: Producer, shares: Sequence[Share], mark: Mark | None) -> None:
         marks = [] if mark is None else [self._mark_batch(producer, mark)]
         partitions = [share.partition for share in shares] + [batch.partition for batch in marks]
         if not partitions:
             return
         deadline = _after(TRANSACTION_SECONDS)
-
-        async def fill() -> list[Batch]:
-            return _fill(producer, shares)
-
-        # The cluster may still be at the end of the transaction before.
-        _, batches = await asyncio.gather(producer.begin(partitions, deadline), fill())
-        await _deliver(producer, shares, [*batches, *marks], deadline)
+        filling = asyncio.create_task(self._fill(producer, shares))
+        try:  # the cluster may still be at the end of the transaction before: time enough to fill batches
+            await producer.begin(partitions, deadline)
+        finally:
+            await asyncio.wait([filling])
+        await self._deliver(producer, shares, filling.result() + marks, deadline)
         await producer.commit(deadline)
+
+    async def _deliver(
+        self, producer: Producer, shares: Sequence[Share], batches: list[Batch], deadline: float
+    ) -> None:
+        """Send the shares side by side and each in order; `batches` go first."""
+        while batches:
+            await producer.deliver(batches, deadline)
+            batches = await self._fill(producer, shares)
+
+    async def _fill(self, producer: Producer, shares: Sequence[Share]) -> list[Batch]:
+        """The next batch of each share that has one."""
+        if self._options.compression == "none":
+            return next_batches(shares, producer)
+        return await asyncio.to_thread(next_batches, shares, producer)
 
     def _mark_batch(self, producer: Producer, mark: Mark) -> Batch:
         assert self._marked is not None
         partition = (self._options.checkpoint_topic, kafka_checkpoint.PARTITION)
         return producer.fill(partition, iter([kafka_checkpoint.record_of(self._marked, mark)]))
-
-    def _shares(self, messages: Iterable[Message]) -> list[_Share]:
-        shares: dict[int, _Share] = {}
-        for index, message in enumerate(messages):
-            number = _hash(message.conversation) % self._partitions
-            share = shares.get(number)
-            if share is None:
-                share = shares[number] = _Share((self._options.topic, number), self._records)
-            share.indices.append(index)
-            share.messages.append(message)
-        return list(shares.values())
-
-    def _records(self, messages: Sequence[Message]) -> Iterator[Record]:
-        """Made one at a time: this is most of the work of a window, and to keep them all would double it."""
-        is_keyed, environment = self._options.partition_by_sender, self._environment
-        for message in messages:
-            headers = [
-                (name, value.encode() if isinstance(value, str) else _header(value))
-                for name, value in message.headers.items()
-            ]
-            headers.append(environment)
-            yield message.conversation.encode() if is_keyed else None, message.body, headers
 
     @contextlib.contextmanager
     def _told(self) -> Iterator[None]:
@@ -180,71 +173,9 @@ class KafkaPublisher(Publisher):
             raise BrokerUnavailable(reason, setting=setting) from error
 
 
-class _Share:
-    """What goes to one partition of a window."""
-
-    def __init__(self, partition: Partition, records: Callable[[Sequence[Message]], Iterator[Record]]) -> None:
-        self.partition = partition
-        self.messages: list[Message] = []
-        self.indices: list[int] = []  #: which messages of the window these are
-        self._records = records
-        self._batches: list[Batch] = []
-        self._filled = 0
-
-    @property
-    def is_filled(self) -> bool:
-        """Whether everything is in batches."""
-        return self._filled == len(self.messages)
-
-    def fill(self, producer: Producer) -> Batch:
-        """The next batch."""
-        batch = producer.fill(self.partition, self._records(self.messages[self._filled :]))
-        self._batches.append(batch)
-        self._filled += batch.count
-        return batch
-
-    def confirmed(self) -> int:
-        """How many of its first messages are confirmed."""
-        confirmed = 0
-        for batch in self._batches:
-            if not batch.confirmed:
-                break
-            confirmed += batch.count
-        return confirmed
-
-
-def _fill(producer: Producer, shares: Iterable[_Share]) -> list[Batch]:
-    """The next batch of each share that has one."""
-    return [share.fill(producer) for share in shares if not share.is_filled]
-
-
-async def _deliver(producer: Producer, shares: Sequence[_Share], batches: list[Batch], deadline: float) -> None:
-    """Send the shares side by side and each in order; `batches` go first."""
-    while batches:
-        await producer.deliver(batches, deadline)
-        batches = _fill(producer, shares)
-
-
-def _confirmed(shares: Iterable[_Share], messages: int) -> int:
-    """How many of a window's first messages are confirmed."""
-    counts = [(share.indices, share.confirmed()) for share in shares]
-    return min((indices[count] for indices, count in counts if count < len(indices)), default=messages)
-
-
 def _transactional_id(source: Source) -> str:
     replay = "" if source.replay is None else f"-replay-{source.replay}"
     return f"turnlog-{source.log}-{source.broker}{replay}"
-
-
-@lru_cache(maxsize=65_536)
-def _hash(conversation: str) -> int:
-    """The hash by which every Kafka client finds the partition of a key."""
-    hashed: int = murmur2(conversation.encode())
-    return hashed & 0x7FFFFFFF
-
-
-def _header(value: int | bool) -> bytes:
-    return str(value).lower().encode() if isinstance(value, bool) else b"%d" % value
 
 
 def _after(seconds: float) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -12,7 +13,7 @@ from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.structs import TopicPartition
 from msgspec import Struct
 
-from brokers.errors import RelayStopped
+from brokers.errors import BrokerUnavailable, RelayStopped
 from brokers.kafka_faults import failed
 from brokers.publisher import Mark
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from brokers.publisher import Source
 
 PARTITION: Final = 0
+SECONDS: Final = 10.0
 TAIL: Final = 10_000  #: offsets that are looked at first; the mark is nearly always among them
 
 _WAIT_MS: Final = 200  # that a server holds back its answer while there is nothing to read
@@ -51,11 +53,23 @@ async def read(cluster: Cluster, topic: str, source: Source) -> Mark | None:
         RelayStopped: what is there was not written by this service.
         BrokerUnavailable, KafkaError: it can't be read.
     """
+    try:
+        async with asyncio.timeout(SECONDS):
+            value = await _value(cluster, topic, _key(source))
+    except TimeoutError as error:
+        raise BrokerUnavailable(
+            f"topic {topic} can't be read to its end within {SECONDS:.0f} seconds; perhaps a transaction that another "
+            "relay has begun there is not ended yet"
+        ) from error
+    return None if value is None else _mark(source, topic, value)
+
+
+async def _value(cluster: Cluster, topic: str, key: bytes) -> bytes | None:
     first, end = await _bounds(cluster, topic)
     value = None
     for start in dict.fromkeys((max(first, end - TAIL), first)):
-        value = value or await _last(cluster, topic, _key(source), start, end)
-    return None if value is None else _mark(source, topic, value)
+        value = value or await _last(cluster, topic, key, start, end)
+    return value
 
 
 def _mark(source: Source, topic: str, text: bytes) -> Mark:

@@ -15,7 +15,6 @@ from aiokafka.conn import create_conn
 from aiokafka.errors import (
     ConcurrentTransactions,
     KafkaError,
-    RequestTimedOutError,
     StaleMetadata,
     UnknownTopicOrPartitionError,
 )
@@ -38,8 +37,8 @@ REQUEST_SECONDS: Final = 10.0
 FIRST_PAUSE: Final = 0.002  #: seconds between two tries of what the cluster can't do yet; each time somewhat longer
 LONGEST_PAUSE: Final = 0.1
 
-# Its debug lines show passwords, and the content of every event.
-logging.getLogger("aiokafka.conn").setLevel(logging.INFO)
+# These lines would show passwords, and the content of every event.
+logging.getLogger("aiokafka.conn").addFilter(lambda record: record.levelno > logging.DEBUG)
 
 
 class Topic(Struct, frozen=True):
@@ -54,8 +53,8 @@ class Topic(Struct, frozen=True):
 class Cluster:
     """The servers of one cluster, connected to when they are needed. It belongs to one task, which closes it.
 
-    Every verb that asks something raises BrokerUnavailable if a server can't be reached, and KafkaError if the
-    connection breaks or the answer does not come.
+    Every verb that asks something raises BrokerUnavailable if a server can't be reached or does not answer, and
+    KafkaError if the connection breaks.
     """
 
     def __init__(self, options: KafkaOptions) -> None:
@@ -99,6 +98,7 @@ class Cluster:
         connections, self._connections = list(self._connections.values()), {}
         if connections:
             await asyncio.wait([_cut(connection) for connection in connections])
+        await asyncio.sleep(0)  # in which the readers of connections that failed end
 
     async def ask_any(self, request: Any) -> Any:
         """The answer of any server to a request."""
@@ -128,7 +128,7 @@ class Cluster:
             return await connection.send(request)
         except TimeoutError as error:
             self._drop(address)
-            raise RequestTimedOutError(f"{address} does not answer") from error
+            raise unreachable(error, address, self._options) from error
 
     async def _connection(self, address: Address) -> Any:
         async with self._connecting:
@@ -173,7 +173,7 @@ async def persist(attempt: Callable[[], Awaitable[_T]], deadline: float) -> _T:
             async with asyncio.timeout_at(deadline):
                 return await attempt()
         except TimeoutError as error:
-            raise last or RequestTimedOutError("the cluster does not answer") from error
+            raise last or BrokerUnavailable("the cluster does not answer", setting="url") from error
         except (BrokerUnavailable, KafkaError) as error:
             if not may_pass(error) or asyncio.get_running_loop().time() + pause > deadline:
                 raise

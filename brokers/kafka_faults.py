@@ -68,7 +68,7 @@ _REASONS: Final[tuple[tuple[tuple[type[Exception], ...], str, str], ...]] = (
         "the cluster ended the transaction: it took too long, or another relay of this broker has begun one",
         "",
     ),
-    ((errors.RequestTimedOutError,), "{error}", "url"),
+    ((errors.RequestTimedOutError,), "{topic}: not all of its replicas took the records in time", ""),
     ((errors.KafkaConnectionError,), "the connection was lost", "url"),
 )
 
@@ -105,7 +105,8 @@ def _tls_fault(error: Exception, where: str, options: KafkaOptions) -> tuple[str
         setting = "ssl_check_hostname" if mismatch else "ssl_cafile"
         return f"the certificate of {where} is not trusted: {cause.verify_message}", setting
     if isinstance(cause, ssl.SSLError) and "ALERT" in str(cause.reason):
-        return f"{where} does not accept our certificate: {cause.reason}", "ssl_certfile"
+        refusal = "does not accept our certificate" if options.ssl_certfile else "may want a certificate of ours"
+        return f"{where} {refusal}: {cause.reason}", "ssl_certfile"
     if options.has_tls and isinstance(cause, ssl.SSLError | ConnectionResetError):
         return f"{where} does not speak TLS, as {options.security_protocol} does", "security_protocol"
     return None
@@ -131,7 +132,7 @@ def _gone(error: Exception, where: str) -> tuple[str, str]:
         return f"the host of {where} can't be resolved: {error.strerror}", "url"
     if isinstance(error, ConnectionRefusedError):
         return f"nobody listens at {where}", "url"
-    if isinstance(error, TimeoutError | errors.RequestTimedOutError):
+    if isinstance(error, TimeoutError):
         return f"{where} does not answer", "url"
     if isinstance(error, OSError):
         return f"{where}: {error.strerror or error}", "url"

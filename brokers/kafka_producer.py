@@ -15,7 +15,7 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from msgspec import Struct
 
 from brokers.errors import BrokerUnavailable
-from brokers.kafka_cluster import REQUEST_SECONDS, may_pass, persist
+from brokers.kafka_cluster import may_pass, persist
 from brokers.kafka_faults import failed
 
 if TYPE_CHECKING:
@@ -28,11 +28,11 @@ Record = tuple[bytes | None, bytes, list[tuple[str, bytes]]]  #: key, value, hea
 Partition = tuple[str, int]  #: topic, and number in it
 
 TRANSACTION_SECONDS: Final = 10.0  #: after which the cluster ends a transaction that nobody ends
-BATCH_OVERHEAD: Final = 61  #: bytes that a batch has besides its records
 
 _CODECS: Final = {"none": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
 _TRANSACTIONS: Final = 1  # the kind of coordinator
 _ALL_REPLICAS: Final = -1
+_REPLICATION_MS: Final = 8_000  # within which all replicas must have a batch; less than we wait for the answer
 _LAST_SEQUENCE: Final = (1 << 31) - 1
 _NOT_ATTEMPTED: Final = 55  # since another partition of the same request failed
 
@@ -139,7 +139,7 @@ class Producer:
         for batch in batches:
             topic, number = batch.partition
             by_topic[topic].append((number, batch.data))
-        request = ProduceRequest(self._name, _ALL_REPLICAS, int(REQUEST_SECONDS * 1000), list(by_topic.items()))
+        request = ProduceRequest(self._name, _ALL_REPLICAS, _REPLICATION_MS, list(by_topic.items()))
         answer = await self._cluster.ask(server, request)
         codes = {(topic, number): code for topic, answers in answer.topics for number, code, *_ in answers}
         failures = [error for batch in batches if (error := _outcome(batch, codes)) is not None]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 from aiokafka.errors import (
     ClusterAuthorizationFailedError,
+    IncompatibleBrokerVersion,
     InvalidReplicationFactorError,
     LeaderNotAvailableError,
     TopicAlreadyExistsError,
@@ -88,7 +89,10 @@ class Topics:
     async def _configuration(self, topic: str) -> Mapping[str, str]:
         """What we may see of a topic's configuration."""
         wanted = [(_TOPIC, topic, ["cleanup.policy", "max.message.bytes"])]
-        answer = await self._cluster.ask(self._cluster.controller, DescribeConfigsRequest(wanted))
+        try:
+            answer = await self._cluster.ask_any(DescribeConfigsRequest(wanted))
+        except (IncompatibleBrokerVersion, NotImplementedError):  # what speaks Kafka's protocol need not be Kafka
+            return {}
         return {name: value for _code, _, _, _, entries in answer.resources for name, value, *_ in entries}
 
     async def _make(self, name: str, partitions: int, replicas: int, settings: Mapping[str, str]) -> Topic:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from brokers.publisher import Message
@@ -19,8 +20,10 @@ def message_of(event: FeedEvent, log: UUID, *, replay: str | None = None) -> Mes
 
     The body is the event's own JSON with `sender_id` in front: the bytes that the log holds are not made anew.
     """
-    body = f'{{"sender_id":{dumps(event.conversation)},{event.body[1:]}'.encode("ascii")
-    return _message(event, log, body, _headers(event, log, replay))
+    conversation, prefix = _sender(event.conversation)
+    body = prefix + event.body[1:].encode("ascii")
+    identity = f"{_text(log)}-{event.position}"
+    return Message(event.position, conversation, _type(event.type), body, _headers(event, log, replay), identity)
 
 
 def stub_of(message: Message, timestamp: float) -> Message:
@@ -42,18 +45,23 @@ def stub_of(message: Message, timestamp: float) -> Message:
     )
 
 
-def _message(event: FeedEvent, log: UUID, body: bytes, headers: dict[str, str | int | bool]) -> Message:
-    identity = f"{log}-{event.position}"
-    return Message(event.position, storable(event.conversation), storable(event.type), body, headers, identity)
+@lru_cache(maxsize=10_000)
+def _sender(conversation: str) -> tuple[str, bytes]:
+    """A conversation's id as headers and keys take it, and the beginning of its bodies."""
+    return storable(conversation), f'{{"sender_id":{dumps(conversation)},'.encode("ascii")
+
+
+_type = lru_cache(maxsize=1_000)(storable)
+_text = lru_cache(maxsize=10)(str)
 
 
 def _headers(event: FeedEvent, log: UUID, replay: str | None) -> dict[str, str | int | bool]:
     headers: dict[str, str | int | bool] = {
-        "turnlog-log": str(log),
+        "turnlog-log": _text(log),
         "turnlog-position": event.position,
         "turnlog-version": event.version,
         "turnlog-generation": event.generation,
-        "turnlog-type": storable(event.type),
+        "turnlog-type": _type(event.type),
     }
     if event.imported:
         headers["turnlog-imported"] = True

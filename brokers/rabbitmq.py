@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger("turnlog.relay")
 
 OPEN_SECONDS: Final = 10.0  #: that a broker has until it is ready for the first message
-BURST: Final = 65_536  #: bytes that are written at once, unless a message has more
+BURST: Final = 65_536  #: bytes that are written at once, and whatever the last message has beyond
+LARGE: Final = 65_536  #: bytes of a body that every broker takes
 
 
 class RabbitMQPublisher(Publisher):
@@ -49,7 +51,7 @@ class RabbitMQPublisher(Publisher):
         except TimeoutError as error:
             raise faults.silent(self._options, OPEN_SECONDS) from error
         if not self._options.are_queues_given:
-            log.warning("`queues` is not set: the default is used", queues=self._options.queues)
+            log.info("`queues` is not set: the default is used", queues=self._options.queues)
         return None
 
     async def publish(self, window: Window) -> None:
@@ -72,21 +74,40 @@ class RabbitMQPublisher(Publisher):
         self.paused(None if reason is None else f"RabbitMQ blocks publishing: {reason}")
 
 
-class _Sender:
-    """Sends messages over a channel, and keeps count of their confirmations.
+class Confirmations:
+    """Which messages of a channel are confirmed. They are counted from 1; all up to `reached` are."""
 
-    A channel counts its messages from 1; a confirmation names such a number, or all up to it.
-    """
+    def __init__(self) -> None:
+        self.reached = 0
+        self._early: set[int] = set()  # those beyond, which were confirmed before one with a smaller number
+
+    def take(self, number: int, is_multiple: bool) -> None:
+        """Note that a message is confirmed, or all up to it."""
+        if is_multiple:
+            self.reached = max(self.reached, number)
+            self._early = {early for early in self._early if early > number}
+        elif number > self.reached:
+            self._early.add(number)
+        while self.reached + 1 in self._early:
+            self.reached += 1
+            self._early.remove(self.reached)
+
+
+class _Sender:
+    """Sends messages over a channel of its own, and waits for their confirmations."""
 
     def __init__(self, connection: Connection, options: RabbitMQOptions, frames: Frames) -> None:
         self._connection, self._options, self._frames = connection, options, frames
         self._sent = 0
-        self._confirmed = 0  # all up to this number
-        self._early: set[int] = set()  # those that were confirmed before one with a smaller number
+        self._confirmations = Confirmations()
 
     @classmethod
     async def open(cls, connection: Connection, channel: Channel, options: RabbitMQOptions) -> _Sender:
-        """The sender of a channel on which nothing was published yet."""
+        """The sender of a channel on which nothing was published yet.
+
+        Raises:
+            BrokerUnavailable: the broker refuses, or the connection failed.
+        """
         sender = cls(connection, options, Frames(options, channel.channel))
         channel.channel.add_on_close_callback(sender._on_closed)
         channel.channel.add_on_return_callback(sender._on_returned)
@@ -99,33 +120,37 @@ class _Sender:
         Raises:
             PublishFailed: one was not, or may not have been.
         """
-        before = self._sent
-        end = before + len(messages)
+        before, unsent = self._sent, deque(messages)
         try:
-            while True:
-                await self._connection.until(lambda: self._confirmed == end or (self._sent < end and self._room > 0))
-                if self._confirmed == end:
-                    return
-                self._write(messages, before)
-                await asyncio.sleep(0)  # let the broker begin, and its confirmations in
+            while unsent or self._confirmations.reached < self._sent:
+                await self._connection.until(lambda: self._may_go_on(unsent))
+                if unsent:
+                    self._write(unsent)
+                    await asyncio.sleep(0)  # let the broker begin, and its confirmations in
         except BrokerUnavailable as error:
-            confirmed = self._confirmed - before
+            confirmed = self._confirmations.reached - before
             raise PublishFailed(error.reason, confirmed=confirmed, setting=error.setting) from error
 
-    @property
-    def _room(self) -> int:
-        """How many messages may be sent now."""
-        if self._connection.blocked is not None or self._connection.is_congested:
-            return 0
-        return self._options.window - (self._sent - self._confirmed)
+    def _may_go_on(self, unsent: deque[Message]) -> bool:
+        return self._may_send(unsent[0]) if unsent else self._confirmations.reached == self._sent
 
-    def _write(self, messages: Sequence[Message], before: int) -> None:
-        """Write a burst, as a whole: three system calls for each message would cost more than all the rest."""
+    def _may_send(self, message: Message) -> bool:
+        """Whether there is room for a message.
+
+        One that the broker may find too large waits until all before it are confirmed: if it is refused, time and
+        again, these are not published each time.
+        """
+        if self._connection.blocked is not None or self._connection.is_congested:
+            return False
+        most = self._options.window if len(message.body) <= LARGE else 1
+        return self._sent - self._confirmations.reached < most
+
+    def _write(self, unsent: deque[Message]) -> None:
+        """Write a burst as a whole: three system calls for each message would cost more than all the rest."""
         pieces: list[bytes] = []
         size = 0
-        end = min(self._sent + self._room, before + len(messages))
-        while self._sent < end and size < BURST:
-            message = messages[self._sent - before]
+        while unsent and size < BURST and self._may_send(unsent[0]):
+            message = unsent.popleft()
             pieces += self._frames.of(message)
             size += len(message.body)
             self._sent += 1
@@ -136,24 +161,14 @@ class _Sender:
     def _on_confirmation(self, frame: Any) -> None:
         if self._connection.failure is not None:
             return
-        if not isinstance(frame.method, spec.Basic.Ack):
-            self._connection.fail(faults.refused(self._options))
-            return
-        self._confirm(frame.method.delivery_tag, frame.method.multiple)
-        self._connection.wake()
-
-    def _confirm(self, number: int, is_multiple: bool) -> None:
-        if is_multiple:
-            self._confirmed = max(self._confirmed, number)
-            self._early = {early for early in self._early if early > number}
+        if isinstance(frame.method, spec.Basic.Ack):
+            self._confirmations.take(frame.method.delivery_tag, frame.method.multiple)
+            self._connection.wake()
         else:
-            self._early.add(number)
-        while self._confirmed + 1 in self._early:
-            self._confirmed += 1
-            self._early.remove(self._confirmed)
+            self._connection.fail(faults.refused(self._options))
 
     def _on_returned(self, _channel: Any, method: Any, _properties: Any, _body: bytes) -> None:
-        """A message comes back, and only then is confirmed; so confirmations do not count any more."""
+        """A message comes back, and is confirmed only then: so from here on confirmations do not count."""
         self._connection.fail(faults.returned(self._options, method))
 
     def _on_closed(self, _channel: Any, reason: Exception) -> None:

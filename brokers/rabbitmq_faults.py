@@ -57,7 +57,7 @@ def bad_files(tls: Tls, error: OSError) -> BrokerUnavailable:
 
 def silent(options: RabbitMQOptions, seconds: float) -> BrokerUnavailable:
     """It did not do in time all that is needed before the first message."""
-    return BrokerUnavailable(f"no answer from {options.address} within {seconds:.0f} seconds", setting="url")
+    return BrokerUnavailable(f"no answer from {options.address} within {seconds:g} seconds", setting="url")
 
 
 def connection_closed(
@@ -79,7 +79,8 @@ def connection_closed(
         return no_tls(options, lost_by)
     if isinstance(error, IncompatibleProtocolError):
         return BrokerUnavailable(
-            f"{options.address} does not speak AMQP 0-9-1, or only with TLS: then the URL begins with amqps://",
+            f"{options.address} ended the connection before it spoke AMQP 0-9-1: is it RabbitMQ, and does it want TLS "
+            "(then the URL begins with amqps://)?",
             setting="url",
         )
     return BrokerUnavailable(f"the connection to {options.address} was lost ({_end(error, lost_by)})")

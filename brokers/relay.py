@@ -31,13 +31,14 @@ if TYPE_CHECKING:
     from brokers.registry import Broker
     from brokers.status import State
     from eventstore import EventStore
-    from eventstore.feed import FeedEvent, Stretch
+    from eventstore.feed import FeedEvent
     from eventstore.leading import Holding
 
 log = structlog.get_logger("turnlog.relay")
 
 _E = TypeVar("_E", bound=Exception)
 
+BACKLOG: Final = 1_000  #: messages of a window after which another one surely follows
 POLL: Final = 0.25  #: seconds after which the log is looked at without a hint
 STAND_BY: Final = RENEW_EVERY  #: seconds between two tries to take the lease, or to reach the database
 FIRST_DELAY: Final = 0.2  #: seconds until the first try to reach a broker again; doubled for each further one
@@ -128,30 +129,41 @@ class Relay:
         return Checkpoint(self._broker.title, head, log_id, chain, 0)
 
     async def _follow(self, publisher: Publisher, log_id: UUID, holding: Holding) -> None:
+        """Publish window after window; while there is a backlog, the next is made ready meanwhile."""
         lost = asyncio.ensure_future(publisher.lost())
+        ahead: asyncio.Task[Window | None] | None = None
         try:
             while True:
                 self._news.clear()
-                stretch = await self._feed.after(self._position)
-                if stretch is not None:
-                    await self._publish(publisher, await self._window(publisher, stretch, log_id, holding), holding)
-                elif lost.done():
-                    lost.result()
-                    raise BrokerUnavailable("the connection was lost")
-                else:
+                window = await (ahead or self._window(publisher, log_id, holding, self._position))
+                ahead = None
+                if window is None:
                     await self._wait_for_news(lost)
+                    continue
+                if len(window.messages) >= BACKLOG:
+                    ahead = asyncio.create_task(self._window(publisher, log_id, holding, window.mark.position))
+                await self._publish(publisher, window, holding)
         finally:
             lost.cancel()
-            await asyncio.wait([lost])
+            if ahead is not None:
+                ahead.cancel()
+            await asyncio.wait([lost, *([ahead] if ahead is not None else [])])
 
     async def _wait_for_news(self, lost: asyncio.Future[None]) -> None:
+        if lost.done():
+            lost.result()
+            raise BrokerUnavailable("the connection was lost")
         news: asyncio.Future[Any] = asyncio.ensure_future(self._news.wait())
         try:
             await asyncio.wait({news, lost}, timeout=POLL, return_when=asyncio.FIRST_COMPLETED)
         finally:
             news.cancel()
 
-    async def _window(self, publisher: Publisher, stretch: Stretch, log_id: UUID, holding: Holding) -> Window:
+    async def _window(self, publisher: Publisher, log_id: UUID, holding: Holding, after: int) -> Window | None:
+        """What is published next; None when the log has no more."""
+        stretch = await self._feed.after(after)
+        if stretch is None:
+            return None
         wanted = [event for event in stretch.events if self._broker.publish_imported or not event.imported]
         messages = [message_of(event, log_id) for event in wanted]
         if any(len(message.body) > publisher.max_message_bytes for message in messages):

@@ -13,4 +13,6 @@ def storable(text: str) -> str:
 
     JSON can carry both; Postgres text, Kafka keys, AMQP headers and metric labels can't.
     """
+    if text.isascii() and "\0" not in text:
+        return text
     return _UNSTORABLE.sub("\ufffd", text)

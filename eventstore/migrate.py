@@ -52,6 +52,8 @@ async def migrate(
             f"schema {database.schema!r}: {reason_of(error)}; let the role own the schema,"
             f" as after CREATE SCHEMA {database.quoted_schema} AUTHORIZATION the_role"
         ) from error
+    except asyncpg.RaiseError as error:  # a migration looked, and refuses
+        raise DatabaseNotUsable(f"schema {database.schema!r}: {error}") from error
     except Exception as error:
         if not is_unavailable(error):
             raise

@@ -36,6 +36,13 @@ BEGIN
     RETURN document::json #>> path;
 END $$;
 
+DO $$ BEGIN
+    IF to_regclass($n$@schema@.events$n$) IS NOT NULL THEN
+        RAISE EXCEPTION 'it holds a table "events" of another program, where the log has a view of that name: '
+            'set POSTGRESQL_SCHEMA to a schema of the log''s own, such as turnlog';
+    END IF;
+END $$;
+
 -- Rasa's table `events` in shape: what reads the table of a Rasa tracker store reads this. Only `id` is wider.
 CREATE VIEW @schema@.events AS
 SELECT e.position AS id, c.id::varchar AS sender_id, e.type::varchar AS type_name, e."timestamp",

@@ -12,10 +12,12 @@ import shlex
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
+from api.command_import import import_
 from eventstore import EventStore
 from tests.api.rasa_database import (
     by_sender,
@@ -34,7 +36,6 @@ from tests.service import SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from pathlib import Path
 
     from eventstore import Database
     from tests.postgres import Server
@@ -236,3 +237,10 @@ def _read(terminal: Any) -> bytes:
 def test_the_help_says_what_must_not_run_meanwhile(database: Database) -> None:
     said = " ".join(command(database, "--help").stdout.split())
     assert "Stop that Rasa first" in said
+
+
+def test_the_page_for_users_has_every_flag() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "import.md").read_text()
+    flags = [param.opts[0] for param in import_.params if param.opts[0].startswith("--")]
+    assert "--append" in flags
+    assert not [flag for flag in flags if f"`{flag}" not in page]

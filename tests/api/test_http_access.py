@@ -56,7 +56,8 @@ class TestTokens:
         envelope(guest.get("/status" + query), 401, "NotAuthenticated")
 
     @pytest.mark.parametrize(
-        "path", ["/", "/version", "/livez", "/readyz", "/metrics", "/openapi.json", "/webhooks/rest"]
+        "path",
+        ["/", "/version", "/livez", "/readyz", "/metrics", "/openapi.json", "/asyncapi.json", "/webhooks/rest"],
     )
     def test_some_pages_are_for_everybody(self, guest: Client, path: str) -> None:
         assert guest.get(path).status == 200

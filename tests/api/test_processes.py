@@ -218,7 +218,8 @@ def test_without_api_only_probes_metrics_and_webhooks_are_served(started: Any, t
     service = started("-m", tmp_path / "domain.yml")
     service.wait_until_ready()
     served = ["/", "/livez", "/readyz", "/metrics", "/webhooks/rest"]
-    hidden = ["/version", "/status", "/domain", "/conversations/a/tracker", "/turnlog/v1/events", "/openapi.json"]
+    hidden = ["/version", "/status", "/domain", "/conversations/a/tracker", "/turnlog/v1/events"]
+    hidden += ["/openapi.json", "/asyncapi.json"]
     assert [service.get(path).status for path in served + hidden] == [200] * len(served) + [404] * len(hidden)
     assert service.post("a", EVENT).status == 404
 

@@ -46,9 +46,7 @@ def is_cut(scenario: Scenario) -> bool:
 def steps_without_assistant(scenario: Scenario) -> list[Case]:
     """The steps before the first one in which the assistant did more than predict, which publishes no event."""
     steps = [Case(scenario, index) for index in range(len(scenario.steps))]
-    acts = (
-        case for case in steps if needs_assistant(case) and not is_prediction(case) and case.step.status == 200
-    )
+    acts = (case for case in steps if needs_assistant(case) and not is_prediction(case) and case.step.status == 200)
     return next((steps[: case.index] for case in acts), steps)
 
 
@@ -61,12 +59,12 @@ def replacement(case: Case) -> list[Body]:
 def _answers() -> dict[str, list[dict[str, Any]]]:
     """The events of each list that was put, where the answer shows them all."""
     puts = [case for case in cases().values() if case.is_write and _is_put(case) and case.step.status == 200]
-    answered = {json.dumps(case.posted): case.step.body["events"] or [] for case in puts}
-    return {posted: events for posted, events in answered.items() if len(events) == len(json.loads(posted))}
+    answered = [(case.posted, case.step.body["events"] or []) for case in puts]
+    return {json.dumps(posted): events for posted, events in answered if len(events) == len(posted)}
 
 
 def _is_put(case: Case) -> bool:
-    return case.request["method"] == "PUT"
+    return case.route.startswith("PUT ")
 
 
 def is_prediction(case: Case) -> bool:

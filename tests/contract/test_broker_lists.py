@@ -6,26 +6,43 @@ assistant did something can't be compared yet.
 
 from __future__ import annotations
 
+import json
+import os
 import time
 from collections import Counter
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-import httpx
 import pytest
 from msgspec import Struct
 
-from tests.contract.answers import decoded, has_encoded_id, opened_with_first_event, shows_cancelled, shows_opening, with_cancelled
+from tests.contract.answers import (
+    decoded,
+    has_encoded_id,
+    opened_with_first_event,
+    shows_cancelled,
+    shows_opening,
+    with_cancelled,
+)
 from tests.contract.client import Names, send
 from tests.contract.expected import Expected
 from tests.contract.normal_form import NormalForm, deviations
-from tests.contract.published import KEPT, Body, by_step, is_cut, is_prediction, replacement, shown, steps_without_assistant
-from tests.contract.replay import Kind, applied, kind_of
+from tests.contract.published import (
+    KEPT,
+    Body,
+    by_step,
+    is_cut,
+    is_prediction,
+    replacement,
+    shown,
+    steps_without_assistant,
+)
+from tests.contract.replay import applied
 from tests.contract.transcripts import Case, Scenario, scenarios
 from tests.service import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from tests.contract.conftest import Service
     from tests.contract.service import Running
@@ -131,7 +148,9 @@ DIFFERENCES: Final = [
 ]
 
 
-def expected(scenario: Scenario, differences: Sequence[Difference] = DIFFERENCES) -> tuple[list[Body], list[Difference]]:
+def expected(
+    scenario: Scenario, differences: Sequence[Difference] = DIFFERENCES
+) -> tuple[list[Body], list[Difference]]:
     """What should be published: what Rasa did, changed by each difference that covers a step; and which ones did."""
     found: list[Body] = []
     used: list[Difference] = []
@@ -142,3 +161,77 @@ def expected(scenario: Scenario, differences: Sequence[Difference] = DIFFERENCES
                 used += [] if difference in used else [difference]
         found += bodies
     return found, used
+
+
+def faults(scenario: Scenario, published: list[Body]) -> Iterator[str]:
+    """Where the list is not what it should be."""
+    bodies, used = expected(scenario)
+    yield from compared(scenario, bodies, published)
+    for difference in used:
+        without, _ = expected(scenario, [other for other in used if other is not difference])
+        if not any(compared(scenario, without, published)):
+            yield f"{difference.number} covers a step, but the list is the same without"
+
+
+def compared(scenario: Scenario, bodies: list[Body], published: list[Body]) -> Iterator[str]:
+    """Where two lists differ, as far as Rasa's is known."""
+    known = KEPT if is_cut(scenario) else None
+    return deviations(bodies[:known], published[:known])
+
+
+def play(scenario: Scenario, running: Running) -> list[Body]:
+    """Send the scenario, up to where it needs an assistant, and give the normal form of all that was published."""
+    names, begin = Names.draw(scenario.conv), time.time()
+    with running.published.open("rb") as lines:
+        lines.seek(0, os.SEEK_END)
+        for case in steps_without_assistant(scenario):
+            send(running.port, case.request, names)
+        wait_until(lambda: is_published(running.port, names), "everything is published")
+        form = NormalForm(names, begin, time.time())
+        return [form.of(line) for line in lines]
+
+
+def is_published(port: int, names: Names) -> bool:
+    """Whether the relay has reached the end of the log."""
+    ready = json.loads(send(port, {"method": "GET", "path": "/readyz"}, names).raw)
+    return [relay["position"] for relay in ready["relays"]] == [ready["position"]]
+
+
+WRITING: Final = [
+    scenario for scenario in scenarios() if any(case.is_write for case in steps_without_assistant(scenario))
+]
+
+
+@pytest.mark.parametrize("scenario", WRITING, ids=lambda scenario: scenario.path)
+def test_events_are_published_as_recorded(scenario: Scenario, service: Service) -> None:
+    """Whatever a scenario publishes is what Rasa published, or what a listed difference says."""
+    running = service(scenario.server)
+    wait_until(running.published.exists, "the relay has begun")
+    found = list(faults(scenario, play(scenario, running)))
+    assert not found, "\n".join(found)
+
+
+def test_every_difference_covers_something() -> None:
+    """A difference that no recording shows is not one."""
+    used = [difference for scenario in WRITING for difference in expected(scenario)[1]]
+    assert [difference.number for difference in DIFFERENCES if difference not in used] == []
+
+
+def test_how_many_scenarios_are_compared_how() -> None:
+    """What is not compared yet, and how much is deliberately different, changes only when somebody means it."""
+    assert Counter(map(kind_of, WRITING)) == {
+        "as recorded": 59,
+        "as recorded, up to the assistant": 4,
+        "deliberately different": 116,
+        "deliberately different, up to the assistant": 23,
+        "nothing is published": 49,
+        "nothing is published, up to the assistant": 1,
+    }
+
+
+def kind_of(scenario: Scenario) -> str:
+    """How a scenario is compared."""
+    bodies, used = expected(scenario)
+    kind = "deliberately different" if used else "as recorded" if bodies else "nothing is published"
+    is_whole = len(steps_without_assistant(scenario)) == len(scenario.steps)
+    return kind if is_whole else f"{kind}, up to the assistant"

@@ -251,3 +251,10 @@ async def test_the_owner_of_a_prepared_schema_needs_no_other_right(plain_role: D
 async def test_a_server_that_is_away_is_named_as_such(empty: Database) -> None:
     with pytest.raises(StoreUnavailable):
         await migrate(replace(empty, dsn="postgresql://127.0.0.1:1/none"))
+
+
+async def test_a_schema_of_somebody_else_with_a_table_of_the_views_name_is_refused(empty: Database) -> None:
+    async with session(empty) as connection:
+        await connection.execute("CREATE TABLE public.events (id int)")
+    with pytest.raises(DatabaseNotUsable, match='schema \'public\': it holds a table "events" .* set POSTGRESQL_SCHEMA'):
+        await migrate(replace(empty, schema="public"))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import secrets
 import signal
 import time
 from collections import Counter, defaultdict
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     from tests.rabbitmq import RabbitMQ
     from tests.service import Service
 
-QUEUE: Final = "rasa_core_events"
-TOPIC: Final = "rasa_core_events"
 PARTITIONS: Final = 3
 RELAYS: Final = ("pika", "kafka")
 FROZEN_SECONDS: Final = 6.5  #: longer than a lease
@@ -40,11 +39,12 @@ _ENDPOINTS: Final = """
 event_broker:
 - type: pika
   url: {rabbitmq}
-  username: guest
-  password: guest
+  exchange_name: {name}
+  queues: {name}
 - type: kafka
   url: {kafka}
   security_protocol: PLAINTEXT
+  topic: {name}
   partitions: {partitions}
 """
 
@@ -61,11 +61,14 @@ class Brokers:
 
     def __init__(self, rabbitmq: RabbitMQ, kafka: Kafka, dsn: str) -> None:
         self.rabbitmq, self.kafka, self._dsn = rabbitmq, kafka, dsn
+        self._name = f"faults-{secrets.token_hex(4)}"  # of exchange, queue and topic: others may use the servers too
         self._offsets: dict[aiokafka.TopicPartition, int] = {}
 
     def configure(self, folder: Path) -> None:
         """Write the endpoints.yml of services that run in a folder."""
-        text = _ENDPOINTS.format(rabbitmq=self.rabbitmq.url, kafka=self.kafka.bootstrap, partitions=PARTITIONS)
+        text = _ENDPOINTS.format(
+            rabbitmq=self.rabbitmq.url, kafka=self.kafka.bootstrap, name=self._name, partitions=PARTITIONS
+        )
         (folder / "endpoints.yml").write_text(text)
 
     # ---- faults ----
@@ -105,7 +108,7 @@ class Brokers:
 
     def _depth(self) -> int:
         with pika.BlockingConnection(pika.URLParameters(self.rabbitmq.url)) as connection:
-            return int(connection.channel().queue_declare(QUEUE, passive=True).method.message_count)
+            return int(connection.channel().queue_declare(self._name, passive=True).method.message_count)
 
     def _pid_of_relay(self, name: str) -> int:
         async def ask() -> int:
@@ -150,7 +153,7 @@ class Brokers:
         with pika.BlockingConnection(pika.URLParameters(self.rabbitmq.url)) as connection:
             channel = connection.channel()
             while True:
-                method, properties, body = channel.basic_get(QUEUE, auto_ack=True)
+                method, properties, body = channel.basic_get(self._name, auto_ack=True)
                 if method is None:
                     return
                 assert properties is not None
@@ -163,7 +166,7 @@ class Brokers:
         )
         await consumer.start()
         try:
-            partitions = [aiokafka.TopicPartition(TOPIC, number) for number in range(PARTITIONS)]
+            partitions = [aiokafka.TopicPartition(self._name, number) for number in range(PARTITIONS)]
             consumer.assign(partitions)
             ends = await consumer.end_offsets(partitions)
             found: list[Seen] = []

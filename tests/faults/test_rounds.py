@@ -6,23 +6,30 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.faults.brokers import KINDS as BROKER_KINDS
 from tests.faults.kills import KINDS
 from tests.faults.rounds import Chaos, Load, chaos
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from tests.kafka import Kafka
+    from tests.rabbitmq import RabbitMQ
+
+ALL = (*KINDS, *BROKER_KINDS)
+
 
 @pytest.fixture(scope="module")
-async def run(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Chaos]:
-    """Two services on one embedded Postgres; the rounds of all tests go to one log."""
-    async with chaos(tmp_path_factory.mktemp("faults"), "make test") as run:
+async def run(tmp_path_factory: pytest.TempPathFactory, rabbitmq: RabbitMQ, kafka: Kafka) -> AsyncIterator[Chaos]:
+    """Two services on one embedded Postgres, with both brokers; the rounds of all tests go to one log."""
+    async with chaos(tmp_path_factory.mktemp("faults"), "make test", servers=(rabbitmq, kafka)) as run:
         yield run
 
 
-@pytest.mark.parametrize("kind", KINDS)
-async def test_nothing_is_lost_or_written_twice_whatever_is_killed(run: Chaos, kind: str) -> None:
-    figures = await run.round([*KINDS].index(kind), Load(events=15, kills=1, kinds=(kind,)))
+@pytest.mark.parametrize("kind", ALL)
+async def test_nothing_is_lost_or_doubled_whatever_is_killed(run: Chaos, kind: str) -> None:
+    """Neither in the log nor at the consumers."""
+    figures = await run.round(ALL.index(kind), Load(events=15, kills=1, kinds=(kind,)))
     assert figures.kills == {kind: 1}
     assert figures.violations == []
     assert (figures.duplicates, figures.lost) == (0, 0)
@@ -30,5 +37,5 @@ async def test_nothing_is_lost_or_written_twice_whatever_is_killed(run: Chaos, k
 
 
 async def test_the_whole_log_holds_what_all_rounds_were_told(run: Chaos) -> None:
-    await run.round(len(KINDS), Load(events=5, kills=0))
+    await run.round(len(ALL), Load(events=5, kills=0))
     assert await run.check_all() == []

@@ -1,0 +1,111 @@
+"""From the messages of a window to batches of records, for each partition of a Kafka topic."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from aiokafka.partitioner import murmur2
+from msgspec import Struct
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from brokers.kafka_options import KafkaOptions
+    from brokers.kafka_producer import Batch, Partition, Producer, Record
+    from brokers.publisher import Message
+
+
+class Form(Struct, frozen=True):
+    """How records look."""
+
+    topic: str
+    is_keyed: bool
+    environment: tuple[str, bytes]  #: the header that is the same in all
+
+    @classmethod
+    def of(cls, options: KafkaOptions) -> Form:
+        """What the options say of it."""
+        environment = options.environment.encode("utf-8", "surrogateescape")
+        return cls(options.topic, options.partition_by_sender, ("RASA_ENVIRONMENT", environment))
+
+    def records(self, messages: Iterable[Message]) -> Iterator[Record]:
+        """Made one at a time: they are most of the work of a window, and to keep them all would double it."""
+        for message in messages:
+            headers = [
+                (name, value.encode() if isinstance(value, str) else _header(value))
+                for name, value in message.headers.items()
+            ]
+            headers.append(self.environment)
+            yield message.conversation.encode() if self.is_keyed else None, message.body, headers
+
+
+class Share:
+    """The messages of one window that go to one partition, in their order."""
+
+    def __init__(self, form: Form, partition: Partition) -> None:
+        self.partition = partition
+        self.messages: list[Message] = []
+        self.indices: list[int] = []  #: where they are in the window
+        self._form = form
+        self._batches: list[Batch] = []
+        self._filled = 0
+
+    @property
+    def is_filled(self) -> bool:
+        """Whether all are in batches."""
+        return self._filled == len(self.messages)
+
+    @property
+    def first_unconfirmed(self) -> int | None:
+        """Where in the window the first message is that was not confirmed."""
+        confirmed = 0
+        for batch in self._batches:
+            if not batch.confirmed:
+                break
+            confirmed += batch.count
+        return self.indices[confirmed] if confirmed < len(self.indices) else None
+
+    def fill(self, producer: Producer) -> Batch:
+        """The next batch."""
+        batch = producer.fill(self.partition, self._form.records(self.messages[self._filled :]))
+        self._batches.append(batch)
+        self._filled += batch.count
+        return batch
+
+
+def shares_of(messages: Sequence[Message], form: Form, partitions: int) -> list[Share]:
+    """What goes to each partition.
+
+    The conversation alone decides where to, as with its id as the key; so its order is kept without keys as well.
+    """
+    shares: dict[int, Share] = {}
+    for index, message in enumerate(messages):
+        number = _hash(message.conversation) % partitions
+        share = shares.get(number)
+        if share is None:
+            share = shares[number] = Share(form, (form.topic, number))
+        share.indices.append(index)
+        share.messages.append(message)
+    return list(shares.values())
+
+
+def next_batches(shares: Iterable[Share], producer: Producer) -> list[Batch]:
+    """The next batch of each share that has one."""
+    return [share.fill(producer) for share in shares if not share.is_filled]
+
+
+def confirmed_of(shares: Iterable[Share], messages: int) -> int:
+    """How many of a window's first messages are confirmed."""
+    return min((share.first_unconfirmed for share in shares if share.first_unconfirmed is not None), default=messages)
+
+
+@lru_cache(maxsize=65_536)
+def _hash(conversation: str) -> int:
+    """The hash by which every Kafka client finds the partition of a key."""
+    hashed: int = murmur2(conversation.encode())
+    return hashed & 0x7FFFFFFF
+
+
+def _header(value: int | bool) -> bytes:
+    return str(value).lower().encode() if isinstance(value, bool) else b"%d" % value
