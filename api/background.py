@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from api import logs
 from api.keeping import keep
@@ -16,11 +17,15 @@ if TYPE_CHECKING:
     from api.settings import Settings
     from eventstore import Database
 
+NICENESS: Final = 10
+"""Requests come first where processors are few: a relay that works off a backlog would take as much as it can get."""
+
 
 def run_background(settings: Settings, pipe: Connection) -> None:
     """Work until the process is told to stop or the parent is gone."""
     signal.signal(signal.SIGHUP, lambda *_: logs.reopen())
     logs.configure(settings.logs)
+    os.nice(NICENESS)
     parent = Parent(pipe, settings.limits.graceful_shutdown_timeout + 5)
     database = parent.database()
     if database is not None:

@@ -13,6 +13,7 @@ from api.command_import import import_
 from api.command_line import FAULT, FlagsCommand, configure_logs, load, options, stop
 from api.command_relay import relay
 from api.command_replay import replay
+from api.command_verify import verify
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -138,7 +139,7 @@ def projections(rebuild: bool, retry: bool, **values: Any) -> None:
     sys.exit(FAULT if any(status.error for status in statuses) else 0)
 
 
-for command in (relay, replay, export, import_):
+for command in (relay, replay, export, import_, verify):
     turnlog.add_command(command)
 
 

@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 log = structlog.get_logger("turnlog.relay")
 
 OPEN_SECONDS: Final = 15.0
-CLOSE_SECONDS: Final = 1.0
 PATIENCE: Final = 30.0  #: seconds for a window without a transaction, which the loss of a server may hold up
 LARGEST_BATCH: Final = 1_048_588  #: bytes of records that a topic takes at once, by Kafka's default
 MESSAGE_OVERHEAD: Final = 4_096  #: bytes that are left for a record's key and headers, and for its batch
@@ -79,15 +78,12 @@ class KafkaPublisher(Publisher):
                 await self._send([], mark)
 
     async def close(self) -> None:
-        """Let go of the connections. A transaction that is still open is given up."""
-        producer, self._producer = self._producer, None
-        try:
-            with contextlib.suppress(TimeoutError, KafkaError, BrokerUnavailable):
-                async with asyncio.timeout(CLOSE_SECONDS):
-                    if producer is not None:
-                        await producer.abandon()
-        finally:
-            await self._cluster.close()
+        """Let go of the connections. The next publisher of the source ends a transaction that is left open.
+
+        If none comes, the cluster does that: a request to end it might overtake records that are on their way.
+        """
+        self._producer = None
+        await self._cluster.close()
 
     # ---- the beginning ----
 

@@ -62,7 +62,6 @@ class Producer:
         self._id, self._epoch = -1, -1
         self._sequences: defaultdict[Partition, int] = defaultdict(int)
         self._coordinator: int | None = None
-        self._in_transaction = False
 
     async def start(self, deadline: float) -> None:
         """Get an identity."""
@@ -97,20 +96,12 @@ class Producer:
         by_topic = defaultdict(list)
         for topic, number in partitions:
             by_topic[topic].append(number)
-        self._in_transaction = True
         request = AddPartitionsToTxnRequest(self._name, self._id, self._epoch, list(by_topic.items()))
         await self._coordinated(request, deadline)
 
     async def commit(self, deadline: float) -> None:
         """End the transaction. After an exception nobody knows whether it was committed, until another one starts."""
-        self._in_transaction = False
         await self._coordinated(EndTxnRequest(self._name, self._id, self._epoch, True), deadline)
-
-    async def abandon(self) -> None:
-        """End a transaction that will not be committed, so that nobody waits for its time to run out."""
-        if self._in_transaction and self._coordinator is not None:
-            self._in_transaction = False
-            await self._cluster.ask(self._coordinator, EndTxnRequest(self._name, self._id, self._epoch, False))
 
     async def deliver(self, batches: Sequence[Batch], deadline: float) -> None:
         """Send batches, at most one for a partition, until each is confirmed."""

@@ -32,10 +32,7 @@ class Form(Struct, frozen=True):
     def records(self, messages: Iterable[Message]) -> Iterator[Record]:
         """Made one at a time: they are most of the work of a window, and to keep them all would double it."""
         for message in messages:
-            headers = [
-                (name, value.encode() if isinstance(value, str) else _header(value))
-                for name, value in message.headers.items()
-            ]
+            headers = [(name, _TRUTH.get(value) or str(value).encode()) for name, value in message.headers.items()]
             headers.append(self.environment)
             yield message.conversation.encode() if self.is_keyed else None, message.body, headers
 
@@ -105,7 +102,3 @@ def _hash(conversation: str) -> int:
     """The hash by which every Kafka client finds the partition of a key."""
     hashed: int = murmur2(conversation.encode())
     return hashed & 0x7FFFFFFF
-
-
-def _header(value: int | bool) -> bytes:
-    return str(value).lower().encode() if isinstance(value, bool) else b"%d" % value

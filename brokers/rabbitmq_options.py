@@ -11,8 +11,8 @@ from msgspec import Struct
 if TYPE_CHECKING:
     from brokers.options import Options
 
-ExchangeType = Literal["fanout", "topic", "direct"]
-QueueType = Literal["classic", "quorum"]
+ExchangeType = Literal["fanout", "topic", "direct", "headers"]
+QueueType = Literal["classic", "quorum", "stream"]
 
 DEFAULT_EXCHANGE: Final = "rasa-exchange"
 DEFAULT_QUEUE: Final = "rasa_core_events"
@@ -63,7 +63,9 @@ class RabbitMQOptions(Struct, frozen=True, kw_only=True):
         tls: None without TLS.
         queues: each is declared, and bound to the exchange.
         are_queues_given: False when `queues` is the default.
+        queue_type: a classic one is declared without arguments, as Rasa does.
         routing_key: a pattern; `{type}` and `{conversation}` are put in for each message.
+        binding_key: with which queues are bound.
         window: messages that wait for their confirmation at most.
         app_id: of each message; None leaves it out.
     """
@@ -82,6 +84,7 @@ class RabbitMQOptions(Struct, frozen=True, kw_only=True):
     are_queues_given: bool = True
     queue_type: QueueType = "classic"
     routing_key: str = ""
+    binding_key: str = ""
     window: int = DEFAULT_WINDOW
     max_message_bytes: int = DEFAULT_MAX_MESSAGE_BYTES
     app_id: str | None = None
@@ -95,11 +98,6 @@ class RabbitMQOptions(Struct, frozen=True, kw_only=True):
         """Host and port, for messages."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
-    @property
-    def binding_key(self) -> str:
-        """With which queues are bound: so that they get every message."""
-        return {"fanout": "", "topic": "#", "direct": self.routing_key}[self.exchange_type]
-
 
 def read(options: Options) -> RabbitMQOptions:
     """The options of a section; faults are noted there."""
@@ -108,6 +106,7 @@ def read(options: Options) -> RabbitMQOptions:
     query = dict(parse_qsl(url.query))
     exchange_type = cast("ExchangeType", options.choice("exchange_type", "fanout", get_args(ExchangeType)))
     queues = _queues(options)
+    routing_key = _routing_key(options)
     return RabbitMQOptions(
         host=url.hostname or "",
         port=_port(options, url),
@@ -122,7 +121,8 @@ def read(options: Options) -> RabbitMQOptions:
         queues=queues or (DEFAULT_QUEUE,),
         are_queues_given=bool(queues),
         queue_type=cast("QueueType", options.choice("queue_type", "classic", get_args(QueueType))),
-        routing_key=_routing_key(options, exchange_type),
+        routing_key=routing_key,
+        binding_key=_binding_key(options, exchange_type, routing_key),
         window=options.whole("window", DEFAULT_WINDOW, low=1, high=65_535),
         max_message_bytes=options.whole("max_message_bytes", DEFAULT_MAX_MESSAGE_BYTES, low=1),
         app_id=_app_id(options),
@@ -142,7 +142,8 @@ def _url(options: Options) -> SplitResult:
     given = options.needed("url")
     try:
         url = urlsplit(given if "://" in given else f"//{given}")
-        is_usable = bool(url.hostname) and url.port != 0 and url.scheme in ("", "amqp", "amqps")
+        host = (url.hostname or "").encode("idna")
+        is_usable = bool(host) and url.port != 0 and url.scheme in ("", "amqp", "amqps")
     except ValueError:
         is_usable = False
     if is_usable and not ("@" in given and "@" not in url.netloc):
@@ -211,17 +212,22 @@ def _name(options: Options, key: str, name: str) -> str:
     return name
 
 
-def _routing_key(options: Options, exchange_type: ExchangeType) -> str:
+def _routing_key(options: Options) -> str:
     pattern = _name(options, "routing_key", options.text("routing_key", "") or "")
-    found = PLACEHOLDER.findall(pattern)
-    unknown = [name for name in found if name not in PLACEHOLDERS]
+    unknown = [name for name in PLACEHOLDER.findall(pattern) if name not in PLACEHOLDERS]
     if unknown:
         options.fault("routing_key", f"knows {{type}} and {{conversation}}, and not {{{unknown[0]}}}")
-    elif found and exchange_type == "direct":
-        options.fault(
-            "routing_key", "must be the same for all messages of a direct exchange, which could not reach `queues` else"
-        )
     return pattern
+
+
+def _binding_key(options: Options, exchange_type: ExchangeType, routing_key: str) -> str:
+    """Unless it is given, the one with which a queue gets every message."""
+    given = options.text("binding_key")
+    if given is not None:
+        return _name(options, "binding_key", given)
+    if exchange_type == "direct" and PLACEHOLDER.search(routing_key):
+        options.fault("binding_key", f"is missing: no key fits all messages of a direct exchange, by {routing_key!r}")
+    return {"fanout": "", "topic": "#", "direct": routing_key, "headers": ""}[exchange_type]
 
 
 def _app_id(options: Options) -> str | None:

@@ -56,7 +56,8 @@ class Relay:
         self._position = 0  # up to where the broker has confirmed
         self._failures = 0  # in a row
         self._line = ""  # what was logged last of why this process does not work
-        self._tellings: set[asyncio.Task[None]] = set()
+        self._pause: str | None = None  # why the broker takes nothing
+        self._telling: asyncio.Task[None] | None = None
 
     def notify(self) -> None:
         """Say that the log may have grown. Any number of calls cost one look."""
@@ -73,16 +74,18 @@ class Relay:
             try:
                 await lead(self._store.leases, self._broker.title, self._work)
             except* (LeaseLost, CheckpointMoved) as group:
-                self._note("relay steps back", _first(group))
+                self._note("relay steps back", _innermost(group))
             except* StoreUnavailable as group:
-                self._note("relay waits for the database", _first(group))
+                self._note("relay waits for the database", _innermost(group))
             except* BrokerUnavailable as group:
-                delay = await self._tell_unreachable(_first(group))
+                delay = await self._tell_unreachable(_innermost(group))
             except* (RelayStopped, ForeignLog, CorruptLog) as group:
-                await self._stand_still(_first(group))
+                await self._stand_still(_innermost(group))
             except* Exception as group:  # a publisher may be anybody's code, and may not take the projections with it
                 log.exception("relay failed", broker=self._broker.name)
-                delay = await self._tell_unreachable(BrokerUnavailable(f"a fault of the publisher: {_first(group)!r}"))
+                delay = await self._tell_unreachable(
+                    BrokerUnavailable(f"a fault of the publisher: {_innermost(group)!r}")
+                )
             if _is_cancelled():  # the group of tasks tells of another error instead when both come together
                 raise asyncio.CancelledError
             await asyncio.sleep(delay)  # nothing tells when a lease runs out, or a server is back
@@ -100,6 +103,8 @@ class Relay:
             self._line = ""
             await self._follow(publisher, log_id, holding)
         finally:
+            if self._telling is not None:
+                self._telling.cancel()
             await publisher.close()
 
     async def _resume(self, publisher: Publisher, mark: Mark | None, holding: Holding) -> None:
@@ -115,18 +120,20 @@ class Relay:
                 f"{self._broker.name} --set-position {copy}` goes on there, `--set-position 0` publishes all again"
             )
         else:
-            truth = checkpoint or await self._first_checkpoint()
+            truth = checkpoint or await self._first(publisher, holding)
         await self._store.checkpoints.verify(truth)
         self._position = truth.position
         if truth.position != copy:
             await self._store.checkpoints.move(name, copy, truth.position, holding.lease)
 
-    async def _first_checkpoint(self) -> Checkpoint:
-        """Where a broker begins that was never published to."""
+    async def _first(self, publisher: Publisher, holding: Holding) -> Checkpoint:
+        """Where a broker begins that was never published to; one that keeps marks gets to know it."""
         log_id = (await self._store.read.identity()).id
         head = await self._store.read.last_position() if self._broker.start == "now" else 0
         chain = (await self._store.read.commits(head, head))[-1].chain if head else b""
-        return Checkpoint(self._broker.title, head, log_id, chain, 0)
+        if head and publisher.keeps_mark:
+            await publisher.publish(Window((), Mark(log_id, head, chain, holding.lease.epoch)))
+        return Checkpoint(self._broker.title, head, log_id, chain, holding.lease.epoch)
 
     async def _follow(self, publisher: Publisher, log_id: UUID, holding: Holding) -> None:
         """Publish window after window; while there is a backlog, the next is made ready meanwhile."""
@@ -135,10 +142,12 @@ class Relay:
         try:
             while True:
                 self._news.clear()
+                was_ahead = ahead is not None
                 window = await (ahead or self._window(publisher, log_id, holding, self._position))
                 ahead = None
                 if window is None:
-                    await self._wait_for_news(lost)
+                    if not was_ahead:  # that was before the news were cleared: look again
+                        await self._wait_for_news(lost)
                     continue
                 if len(window.messages) >= BACKLOG:
                     ahead = asyncio.create_task(self._window(publisher, log_id, holding, window.mark.position))
@@ -214,15 +223,19 @@ class Relay:
 
     def _tell_paused(self, reason: str | None) -> None:
         """Called amid a window, which may wait for long."""
-        task = asyncio.ensure_future(self._say_if_possible("paused" if reason else "publishing", reason or ""))
-        self._tellings.add(task)
-        task.add_done_callback(self._tellings.discard)
+        self._pause = reason
+        if self._telling is None or self._telling.done():
+            self._telling = asyncio.create_task(self._say_pauses())
 
-    async def _say_if_possible(self, state: State, reason: str) -> None:
-        try:
-            await self._say(state, reason)
-        except StoreUnavailable as error:
-            self._note("relay waits for the database", error)
+    async def _say_pauses(self) -> None:
+        """Say what holds, until nothing newer is to be said."""
+        said: object = self
+        while said != self._pause:
+            said = self._pause
+            try:
+                await self._say("publishing" if said is None else "paused", self._pause or "")
+            except StoreUnavailable as error:
+                self._note("relay waits for the database", error)
 
     async def _tell_unreachable(self, error: BrokerUnavailable) -> float:
         """Say that the broker is away, and return after how many seconds to try again."""
@@ -265,9 +278,9 @@ class Relay:
                 await asyncio.sleep(STAND_BY)
 
 
-def _first(group: BaseExceptionGroup[_E]) -> _E:
+def _innermost(group: BaseExceptionGroup[_E]) -> _E:
     first = group.exceptions[0]
-    return _first(first) if isinstance(first, BaseExceptionGroup) else first
+    return _innermost(first) if isinstance(first, BaseExceptionGroup) else first
 
 
 def _is_cancelled() -> bool:

@@ -513,15 +513,21 @@ def decode_stored(type: str, schema_version: int, body: str) -> Event:  # noqa: 
         raise InvalidEvent(f"schema version {schema_version} of a {short(type)} event; known here: {SCHEMA_VERSION}")
     decoder = _STORED_DECODERS.get(type)
     if decoder is None:
-        return _stored_other(type, loads(body.encode()))
+        return _stored_other(type, _object(type, loads(body.encode())))
     try:
         shape = decoder.decode(body)
     except (msgspec.DecodeError, RecursionError):
-        shape = _shaped(loads_slowly(body.encode()), _SHAPES[type])
+        shape = _shaped(_object(type, loads_slowly(body.encode())), _SHAPES[type])
     fields = msgspec.structs.asdict(shape)
     fields["metadata"] = fields["metadata"] or {}
     event: Event = shape.event_class(**fields)
     return event
+
+
+def _object(name: str, wire: Any) -> Json:
+    if not isinstance(wire, dict):
+        raise InvalidEvent(f"the body of a {short(name)} event is no object")
+    return wire
 
 
 def _stored_other(name: str, wire: Json) -> Event:

@@ -143,14 +143,15 @@ async def prepare_session(connection: Any) -> None:
 
     They all look for some rows by an index, whatever the tables grow to. A plan made while a table was small, or for a
     span of positions of unknown length, must not read or sort a whole table instead. Where there is no index, up to
-    Postgres 17 such a plan's cost is so high that it would be compiled, which takes longer than to run it.
+    Postgres 17 such a plan's cost is so high that it would be compiled, which takes longer than to run it; and of a
+    large table a few rows would be read by several processes, whose start takes longer too.
     """
     await connection.execute(
         "SELECT set_config('synchronous_commit', 'on', false)"
         " WHERE current_setting('synchronous_commit') IN ('off', 'local', 'remote_write');"
         "SET default_transaction_isolation = 'read committed'; SET jit = off;"
         "SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off;"
-        "SET plan_cache_mode = force_generic_plan"
+        "SET plan_cache_mode = force_generic_plan; SET max_parallel_workers_per_gather = 0"
     )
 
 

@@ -167,12 +167,19 @@ async def test_what_was_declared_in_another_way_is_used_and_told(place: Place) -
     assert "inequivalent arg 'durable'" in logged[0]["reason"]
 
 
-async def test_a_quorum_queue_and_a_durable_exchange_are_declared_when_asked_for(place: Place) -> None:
-    async with opened(place.section(queue_type="quorum", exchange_durable=True)) as publisher:
+@pytest.mark.parametrize(
+    ("exchange_type", "queue_type"),
+    [("fanout", "quorum"), ("topic", "stream"), ("direct", "quorum"), ("headers", "quorum")],
+)
+async def test_other_exchanges_and_queues_are_declared_when_asked_for(
+    place: Place, exchange_type: str, queue_type: str
+) -> None:
+    section = place.section(exchange_type=exchange_type, exchange_durable=True, queue_type=queue_type)
+    async with opened(section) as publisher:
         await publisher.publish(window(messages(2)))
         with place.channel() as channel:
-            channel.exchange_declare(place.exchange, "fanout", durable=True)
-            channel.queue_declare(place.queue, durable=True, arguments={"x-queue-type": "quorum"})
+            channel.exchange_declare(place.exchange, exchange_type, durable=True)
+            channel.queue_declare(place.queue, durable=True, arguments={"x-queue-type": queue_type})
 
 
 async def test_the_default_queue_is_told(place: Place) -> None:
@@ -580,18 +587,43 @@ async def test_what_was_confirmed_before_a_kill_is_there_after_it(place: Place) 
     assert arrived[-100:] == [message.position for message in rest]
 
 
+class Pauses:
+    """What a publisher tells while the broker takes nothing."""
+
+    def __init__(self, publisher: RabbitMQPublisher) -> None:
+        publisher.paused = self._note
+        self.told: list[str | None] = []
+        self._first = asyncio.Event()
+        self._publisher = publisher
+
+    def _note(self, reason: str | None) -> None:
+        self.told.append(reason)
+        self._first.set()
+
+    async def publish_until_told(self) -> int:
+        """Publish windows from position 1 on, also the one that is under way then; returns the last position."""
+        last = 0
+        while not self._first.is_set():  # the broker tells it to those who publish, and only some time after the alarm
+            await self._publisher.publish(window(messages(100, last + 1)))
+            last += 100
+        return last
+
+    async def wait(self) -> None:
+        """Return when something was told."""
+        await self._first.wait()
+
+
 async def test_a_broker_that_blocks_is_waited_for_and_told(place: Place) -> None:
     async with opened(place.section()) as publisher:
-        told: asyncio.Queue[str | None] = asyncio.Queue()
-        publisher.paused = told.put_nowait
-        await publisher.publish(window(messages(1)))
+        pauses = Pauses(publisher)
         with place.node.blocked():
-            publishing = asyncio.ensure_future(publisher.publish(window(messages(3000, 2))))
-            assert await told.get() == "RabbitMQ blocks publishing: low on memory"
+            publishing = asyncio.ensure_future(pauses.publish_until_told())
+            await pauses.wait()
+            assert pauses.told == ["RabbitMQ blocks publishing: low on memory"]
             assert not publishing.done()
-        await publishing
-        assert await told.get() is None
-    assert place.positions() == list(range(1, 3002))
+        last = await publishing
+    assert pauses.told[1:] == [None]
+    assert place.positions() == list(range(1, last + 1))
 
 
 async def test_a_publisher_closes_at_once_while_the_broker_blocks(
@@ -599,12 +631,10 @@ async def test_a_publisher_closes_at_once_while_the_broker_blocks(
 ) -> None:
     monkeypatch.setattr(connection_module, "CLOSE_SECONDS", 1000)
     async with opened(place.section()) as publisher:
-        told: asyncio.Queue[str | None] = asyncio.Queue()
-        publisher.paused = told.put_nowait
-        await publisher.publish(window(messages(1)))
+        pauses = Pauses(publisher)
         with place.node.blocked():
-            publishing = asyncio.ensure_future(publisher.publish(window(messages(10, 2))))
-            await told.get()
+            publishing = asyncio.ensure_future(pauses.publish_until_told())
+            await pauses.wait()
             publishing.cancel()
             await publisher.close()
 

@@ -46,6 +46,7 @@ def test_a_section_of_rasa_means_what_it_means_there() -> None:
         are_queues_given=False,
         queue_type="classic",
         routing_key="",
+        binding_key="",
         window=1000,
         max_message_bytes=16 * 1024 * 1024,
         app_id=None,
@@ -112,6 +113,7 @@ def test_what_rasa_needs_is_needed(key: str) -> None:
         "amqp://u:secret@rabbit.example:port",
         "amqp://u:secret@",
         "amqp://u:secret@[::1",
+        "amqp://u:secret@rabbit..example",
     ],
 )
 def test_a_url_that_is_none_is_refused_without_showing_it(url: str) -> None:
@@ -191,17 +193,22 @@ def test_queues_are_a_list_or_one_name(keys: dict[str, Any], queues: tuple[str, 
 
 
 @pytest.mark.parametrize(
-    ("exchange_type", "routing_key", "binding_key"),
+    ("keys", "binding_key"),
     [
-        ("fanout", "", ""),
-        ("fanout", "{type}", ""),
-        ("topic", "{type}.{conversation}", "#"),
-        ("direct", "events", "events"),
+        ({}, ""),
+        ({"routing_key": "{type}"}, ""),
+        ({"exchange_type": "headers"}, ""),
+        ({"exchange_type": "topic", "routing_key": "{type}.{conversation}"}, "#"),
+        ({"exchange_type": "topic", "routing_key": "{type}", "binding_key": "user"}, "user"),
+        ({"exchange_type": "direct", "routing_key": "events"}, "events"),
+        ({"exchange_type": "direct", "routing_key": "{type}", "binding_key": "user"}, "user"),
     ],
 )
-def test_queues_are_bound_so_that_they_get_everything(exchange_type: str, routing_key: str, binding_key: str) -> None:
-    found = options(RASA | {"exchange_type": exchange_type, "routing_key": routing_key})
-    assert (found.routing_key, found.binding_key) == (routing_key, binding_key)
+def test_queues_are_bound_so_that_they_get_everything_unless_a_key_says_otherwise(
+    keys: dict[str, Any], binding_key: str
+) -> None:
+    found = options(RASA | keys)
+    assert (found.routing_key, found.binding_key) == (keys.get("routing_key", ""), binding_key)
 
 
 def test_the_environment_is_the_app_id() -> None:
@@ -228,8 +235,8 @@ def test_keys_that_mean_nothing_here_are_known_all_the_same() -> None:
         ({"port": 0}, "port", "must be from 1 to 65535, is 0"),
         ({"window": 0}, "window", "must be from 1 to 65535, is 0"),
         ({"max_message_bytes": 0}, "max_message_bytes", "must be from 1 to"),
-        ({"exchange_type": "headers"}, "exchange_type", "must be one of fanout, topic, direct, is 'headers'"),
-        ({"queue_type": "stream"}, "queue_type", "must be one of classic, quorum, is 'stream'"),
+        ({"exchange_type": "hash"}, "exchange_type", "must be one of fanout, topic, direct, headers, is 'hash'"),
+        ({"queue_type": "lazy"}, "queue_type", "must be one of classic, quorum, stream, is 'lazy'"),
         ({"exchange_durable": "maybe"}, "exchange_durable", "must be true or false, is 'maybe'"),
         ({"exchange_name": "x" * 256}, "exchange_name", "must have at most 255 bytes, has 256: 'xxx"),
         ({"queues": [""]}, "queues", "a queue needs a name"),
@@ -237,8 +244,8 @@ def test_keys_that_mean_nothing_here_are_known_all_the_same() -> None:
         ({"routing_key": "{sender}"}, "routing_key", "knows {type} and {conversation}, and not {sender}"),
         (
             {"exchange_type": "direct", "routing_key": "{type}"},
-            "routing_key",
-            "must be the same for all messages of a direct exchange",
+            "binding_key",
+            "is missing: no key fits all messages of a direct exchange, by '{type}'",
         ),
     ],
 )

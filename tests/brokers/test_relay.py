@@ -152,6 +152,17 @@ async def test_a_new_broker_can_start_now(store: EventStore) -> None:
     assert broker.positions == [3]
 
 
+async def test_a_new_broker_that_keeps_marks_can_start_now_and_again(store: EventStore) -> None:
+    broker = ScriptedBroker(keeps_mark=True)
+    await append(store, "c", "slot", "slot")
+    async with relaying(store, broker.broker(start="now")):
+        await published(store)
+    await append(store, "c", "bot")
+    async with relaying(store, broker.broker(start="now")):
+        await published(store)
+    assert broker.positions == [3]
+
+
 async def test_imported_events_carry_a_header(database: Database, store: EventStore) -> None:
     broker = ScriptedBroker()
     await append(store, "c", "slot")

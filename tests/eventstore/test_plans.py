@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from eventstore import EventStore, checkpoints, group_commit, leases, maintenance, reads, snapshots
+from eventstore import EventStore, checkpoints, feed, group_commit, leases, maintenance, reads, snapshots
 from eventstore.database import prepare_session
 from eventstore.verify import COMMITS as VERIFIED_COMMITS
+from eventstore.verify import EVENTS as VERIFIED_EVENTS
 from tests.eventstore.helpers import append, session, together
 from tests.eventstore.plans import kinds, nodes, plan, scans
 
@@ -48,6 +49,10 @@ STATEMENTS: dict[str, tuple[str, tuple[Any, ...]]] = {
     "releasing a lease": (leases.RELEASE, ("lease", "me", 1)),
     "expired keys": (maintenance.EXPIRE.format(table="idempotency_key"), ("24 hours", 100)),
     "verified commits": (VERIFIED_COMMITS, (100, 50)),
+    "verified events": (VERIFIED_EVENTS, (100, 200, 8_000_000)),
+    "the feed": (feed.EVENTS, (100, 200, 4_000_000, ["c1"], ["slot"], 0.0, 9e9)),
+    "the feed's commits": (feed.COMMITS, (100, 200)),
+    "spans of conversations": (feed.SPANS, (["c1", "none"],)),
 }
 
 
