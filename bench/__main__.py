@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import httpx
+import uvloop
 
 from bench import bare, load, postgres, relaying, replay
 from bench.processes import handler, service, worker_memory
@@ -121,7 +122,7 @@ def start(folder: Path, report: Report, repeat: int) -> None:
 def rabbitmq(folder: Path, report: Report, repeat: int) -> None:
     """The log to a quorum queue, beside a bare publisher; and single events from the answer to the consumer."""
     with closing(RabbitMQ.start(folder / "rabbitmq")) as server:
-        ours, limits = asyncio.run(_to_rabbitmq(folder, server.url, repeat))
+        ours, limits = uvloop.run(_to_rabbitmq(folder, server.url, repeat))
         report.rate("log to RabbitMQ, quorum queue", ours, limits, "bare pika, window 1,000", least=0.6)
         section = f"event_broker:\n  url: {server.url}\n  queue_type: quorum\n"
         latencies = _latencies(
@@ -134,7 +135,7 @@ def kafka(folder: Path, report: Report, repeat: int) -> None:
     """The log to one partition, beside a bare producer; and single events, beside bare transactions."""
     with closing(Kafka.start(folder / "kafka")) as server:
         bootstrap = server.bootstrap
-        ours, limits = asyncio.run(_to_kafka(folder, bootstrap, repeat))
+        ours, limits = uvloop.run(_to_kafka(folder, bootstrap, repeat))
         report.rate("log to Kafka, transactions", ours, limits, "bare aiokafka, batches", least=0.5)
         arrivals = partial(relaying.kafka_arrivals, bootstrap, "rasa_core_events")
         section = f"event_broker:\n  type: kafka\n  url: {bootstrap}\n  security_protocol: PLAINTEXT\n  partitions: 1\n"

@@ -88,7 +88,7 @@ class KafkaPublisher(Publisher):
     # ---- the beginning ----
 
     async def _begin(self, source: Source) -> None:
-        options, deadline = self._options, _after(OPEN_SECONDS)
+        options, deadline = self._options, _after(OPEN_SECONDS * 0.9)  # in time to tell what hindered it
         topics = Topics(self._cluster, options, deadline)
         topic = await topics.find()
         self._partitions = len(topic.leaders)

@@ -32,7 +32,10 @@ class Form(Struct, frozen=True):
     def records(self, messages: Iterable[Message]) -> Iterator[Record]:
         """Made one at a time: they are most of the work of a window, and to keep them all would double it."""
         for message in messages:
-            headers = [(name, _TRUTH.get(value) or str(value).encode()) for name, value in message.headers.items()]
+            headers = [
+                (name, b"true" if value is True else b"false" if value is False else str(value).encode())
+                for name, value in message.headers.items()
+            ]
             headers.append(self.environment)
             yield message.conversation.encode() if self.is_keyed else None, message.body, headers
 

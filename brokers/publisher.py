@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 UNLIMITED: Final = 1 << 62
 
 
-class Message(Struct, frozen=True):
+class Message(Struct, frozen=True, gc=False):
     """One event on its way to a broker."""
 
     position: int

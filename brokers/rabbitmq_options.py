@@ -11,8 +11,8 @@ from msgspec import Struct
 if TYPE_CHECKING:
     from brokers.options import Options
 
-ExchangeType = Literal["fanout", "topic", "direct", "headers"]
-QueueType = Literal["classic", "quorum", "stream"]
+ExchangeType = Literal["fanout", "topic", "direct"]
+QueueType = Literal["classic", "quorum"]
 
 DEFAULT_EXCHANGE: Final = "rasa-exchange"
 DEFAULT_QUEUE: Final = "rasa_core_events"
@@ -227,7 +227,7 @@ def _binding_key(options: Options, exchange_type: ExchangeType, routing_key: str
         return _name(options, "binding_key", given)
     if exchange_type == "direct" and PLACEHOLDER.search(routing_key):
         options.fault("binding_key", f"is missing: no key fits all messages of a direct exchange, by {routing_key!r}")
-    return {"fanout": "", "topic": "#", "direct": routing_key, "headers": ""}[exchange_type]
+    return {"fanout": "", "topic": "#", "direct": routing_key}[exchange_type]
 
 
 def _app_id(options: Options) -> str | None:

@@ -45,7 +45,7 @@ class Topology:
             exchange_type=options.exchange_type,
             durable=options.exchange_durable,
         )
-        arguments = {"x-queue-type": options.queue_type} if options.queue_type != "classic" else None
+        arguments = {"x-queue-type": "quorum"} if options.queue_type == "quorum" else None
         for queue in options.queues:
             channel = await self._declare_one(channel, "queue", queue, "queue_type", durable=True, arguments=arguments)
             await channel.ask(

@@ -46,7 +46,7 @@ WHERE m.last_position >= $1 AND m.last_position <= edge.last_position
 SPANS: Final = "SELECT id, first_position, last_position FROM @schema@.conversation WHERE id = ANY ($1)"
 
 
-class FeedEvent(Struct, frozen=True):
+class FeedEvent(Struct, frozen=True, gc=False):
     """An event of the log as followers get it."""
 
     position: int

@@ -78,7 +78,9 @@ async def test_a_record_has_the_body_the_headers_and_the_conversation_as_its_key
 ) -> None:
     async with publishing(kafka, topic, source) as publisher:
         await publisher.publish(
-            window(source, message(7, "ünter", b'{"x":1}', turnlog_type="bot", turnlog_imported=True, other=False))
+            window(
+                source, message(7, "ünter", b'{"x":1}', turnlog_type="bot", turnlog_imported=True, other=False, one=1)
+            )
         )
     (record,) = await records(kafka, topic)
     assert (record.key, record.value) == ("ünter".encode(), b'{"x":1}')
@@ -87,6 +89,7 @@ async def test_a_record_has_the_body_the_headers_and_the_conversation_as_its_key
         ("turnlog-type", b"bot"),
         ("turnlog-imported", b"true"),
         ("other", b"false"),
+        ("one", b"1"),
         ("RASA_ENVIRONMENT", b"tests"),
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import ssl
 from typing import TYPE_CHECKING, Any
@@ -56,11 +57,15 @@ def source() -> Source:
 
 @pytest.fixture(autouse=True)
 async def leaves_nothing() -> AsyncIterator[None]:
-    """No task of a publisher outlives its end."""
-    before = asyncio.all_tasks()
+    """No task of a publisher outlives its end, and no error was left for nobody."""
+    loop, before = asyncio.get_running_loop(), asyncio.all_tasks()
+    unheard: list[Any] = []
+    loop.set_exception_handler(lambda _loop, context: unheard.append(context))
     yield
+    gc.collect()
+    loop.set_exception_handler(None)
     left = [task for task in asyncio.all_tasks() - before if task is not asyncio.current_task()]
-    assert not left
+    assert (left, unheard) == ([], [])
 
 
 def publisher_to(kafka: Kafka, protocol: str, topic: str = "none", **values: Any) -> Publisher:
@@ -175,6 +180,7 @@ async def test_one_of_several_servers_is_enough(kafka: Kafka, topic: str, source
 
 async def test_a_server_that_hangs(kafka: Kafka, source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("brokers.kafka_cluster.CONNECT_SECONDS", 0.2)
+    monkeypatch.setattr("brokers.kafka_cluster.REQUEST_SECONDS", 0.2)
     with kafka.frozen():
         told = await refusal(publisher_to(kafka, "PLAINTEXT"), source)
     assert told == f"url: {kafka.bootstrap} does not answer"
