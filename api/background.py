@@ -7,8 +7,6 @@ import os
 import signal
 from typing import TYPE_CHECKING, Final
 
-import uvloop
-
 from api import logs
 from api.keeping import keep
 from api.parent import Parent
@@ -31,7 +29,7 @@ def run_background(settings: Settings, pipe: Connection) -> None:
     parent = Parent(pipe, settings.limits.graceful_shutdown_timeout + 5)
     database = parent.database()
     if database is not None:
-        uvloop.run(_work(settings, database, parent))
+        asyncio.run(_work(settings, database, parent))
 
 
 async def _work(settings: Settings, database: Database, parent: Parent) -> None:

@@ -8,7 +8,6 @@ import signal
 from typing import TYPE_CHECKING, Final, Protocol
 
 import structlog
-import uvloop
 
 from brokers import Mark, Relay, RelayStatus, RelayStopped, Source, broker_of, forget, relays
 from eventstore import EventStore, Lease, StoreUnavailable
@@ -59,7 +58,7 @@ def run(settings: Settings) -> None:
     from api.serving import open_database
 
     with open_database(settings) as database:
-        uvloop.run(_until_signal(settings, database))
+        asyncio.run(_until_signal(settings, database))
 
 
 def set_position(settings: Settings, name: str, position: int) -> None:

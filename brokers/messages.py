@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from brokers.publisher import Message
 from dialogue.json import dumps
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from eventstore.feed import FeedEvent
+
+LONGEST_TYPE: Final = 200  #: characters of a type in headers
 
 
 def message_of(event: FeedEvent, log: UUID, *, replay: str | None = None) -> Message:
@@ -51,7 +53,12 @@ def _sender(conversation: str) -> tuple[str, bytes]:
     return storable(conversation), f'{{"sender_id":{dumps(conversation)},'.encode("ascii")
 
 
-_type = lru_cache(maxsize=1_000)(storable)
+@lru_cache(maxsize=1_000)
+def _type(name: str) -> str:
+    """A type as headers take it; clients may post any."""
+    return storable(name)[:LONGEST_TYPE]
+
+
 _text = lru_cache(maxsize=10)(str)
 
 

@@ -11,7 +11,6 @@ import pytest
 from tests.brokers import plain
 from tests.brokers.running import (
     kafka_section,
-    pika_section,
     post,
     relay_of,
     said,
@@ -31,12 +30,6 @@ if TYPE_CHECKING:
     from tests.kafka import Kafka
     from tests.rabbitmq import RabbitMQ
     from tests.service import Service
-
-
-@pytest.fixture
-def section(rabbitmq: RabbitMQ, exchange: str) -> Section:
-    """A RabbitMQ with an exchange and a queue of the test's own."""
-    return pika_section(rabbitmq, exchange_name=exchange, queues=[exchange])
 
 
 @pytest.fixture
@@ -113,7 +106,7 @@ def test_a_node_that_was_down_gets_everything_when_it_is_back(
         post(service, "c")
     wait_until_published(service, "pika")
     assert positions(rabbitmq, exchange) == list(range(1, 13))
-    assert relay_of(service, "pika")["reconnects"] == 1
+    assert relay_of(service, "pika")["reconnects"] >= 1
 
 
 def test_a_node_that_was_restarted_gets_everything_though_its_exchange_is_gone(
@@ -151,10 +144,10 @@ async def test_a_cluster_that_was_down_gets_everything_once_when_it_is_back(
     assert sorted(int(found["turnlog-position"]) for found in headers) == list(range(1, 13))
 
 
-async def test_a_topic_that_is_deleted_stops_the_relay_where_it_is(
+async def test_a_cluster_that_has_lost_the_relays_mark_stops_it(
     kafka: Kafka, missing_topic: str, database: Database, tmp_path: Path
 ) -> None:
-    """It is made again, and has what comes from then on: what was confirmed is not published twice unasked."""
+    """Nothing is published again before somebody says so."""
     with serving(tmp_path, database.dsn, kafka_section(kafka, topic=missing_topic)) as service:
         post(service, "a")
         wait_until_published(service, "kafka")
@@ -163,3 +156,4 @@ async def test_a_topic_that_is_deleted_stops_the_relay_where_it_is(
         wait_for_state(service, "kafka", "stopped")
         reason = relay_of(service, "kafka")["reason"]
     assert reason.startswith("the broker has no mark of ours, but had confirmed position 4: `turnlog relay --broker")
+    assert await plain.records(kafka, missing_topic) == []
