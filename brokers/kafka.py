@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger("turnlog.relay")
 
 OPEN_SECONDS: Final = 15.0
+IN_FLIGHT: Final = 5  #: batches of a partition that a cluster keeps in order by their numbers
 PATIENCE: Final = 30.0  #: seconds for a window without a transaction, which the loss of a server may hold up
 LARGEST_BATCH: Final = 1_048_588  #: bytes of records that a topic takes at once, by Kafka's default
 MESSAGE_OVERHEAD: Final = 4_096  #: bytes that are left for a record's key and headers, and for its batch
@@ -130,12 +131,13 @@ class KafkaPublisher(Publisher):
         if not partitions:
             return
         deadline = _after(TRANSACTION_SECONDS)
-        filling = asyncio.create_task(self._fill(producer, shares))
+        filling = asyncio.create_task(self._fill_all(producer, shares))
         try:  # the cluster may still be at the end of the transaction before: time enough to fill batches
             await producer.begin(partitions, deadline)
         finally:
             await asyncio.wait([filling])
-        await self._deliver(producer, shares, filling.result() + marks, deadline)
+        first, *others = filling.result() or [[]]
+        await _side_by_side(producer, [first + marks, *others], deadline)
         await producer.commit(deadline)
 
     async def _deliver(
@@ -145,6 +147,13 @@ class KafkaPublisher(Publisher):
         while batches:
             await producer.deliver(batches, deadline)
             batches = await self._fill(producer, shares)
+
+    async def _fill_all(self, producer: Producer, shares: Sequence[Share]) -> list[list[Batch]]:
+        """All batches, those of each share in their order."""
+        rounds = []
+        while batches := await self._fill(producer, shares):
+            rounds.append(batches)
+        return rounds
 
     async def _fill(self, producer: Producer, shares: Sequence[Share]) -> list[Batch]:
         """The next batch of each share that has one."""
@@ -167,6 +176,21 @@ class KafkaPublisher(Publisher):
         except (KafkaError, NotImplementedError) as error:
             reason, setting = explained(error, self._options)
             raise BrokerUnavailable(reason, setting=setting) from error
+
+
+async def _side_by_side(producer: Producer, rounds: Sequence[list[Batch]], deadline: float) -> None:
+    """Send batches of a partition without waiting for the one before.
+
+    The cluster takes none out of order, and in a transaction nothing is lost by a window that has to be sent again.
+    """
+    for start in range(0, len(rounds), IN_FLIGHT):
+        sending = [asyncio.create_task(producer.deliver(batches, deadline)) for batches in rounds[start:][:IN_FLIGHT]]
+        try:
+            await asyncio.gather(*sending)
+        finally:
+            for task in sending:
+                task.cancel()
+            await asyncio.wait(sending)
 
 
 def _transactional_id(source: Source) -> str:
