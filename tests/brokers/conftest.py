@@ -33,6 +33,16 @@ def section(rabbitmq: RabbitMQ, exchange: str) -> Section:
 
 
 @pytest.fixture
+def settled(rabbitmq: RabbitMQ, exchange: str) -> None:
+    """The queue is there, and RabbitMQ has found it again at a start.
+
+    For tests that kill the node: RabbitMQ 3.10 may forget a durable queue that is new, with all it has confirmed.
+    """
+    plain.declare(rabbitmq, exchange, exchange)
+    rabbitmq.restart()
+
+
+@pytest.fixture
 async def missing_topic(kafka: Kafka) -> AsyncIterator[str]:
     """The name of a topic that is not there yet."""
     name = f"test-{secrets.token_hex(6)}"

@@ -97,6 +97,7 @@ def test_a_message_that_no_queue_gets_is_never_passed_over(
     assert positions(rabbitmq, exchange) == [1, 2, 3, 4]
 
 
+@pytest.mark.usefixtures("settled")  # before the service
 def test_a_node_that_was_down_gets_everything_when_it_is_back(
     service: Service, rabbitmq: RabbitMQ, exchange: str
 ) -> None:

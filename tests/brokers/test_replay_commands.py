@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from tests.rabbitmq import RabbitMQ
 
 MANY: Final = 3_000
+BEGUN: Final = 100  #: messages in the queue at which something happens; some of them are confirmed then
 LARGE: Final = "x" * 4_000  # so that many events are several windows
 _RESUME: Final = re.compile(r"^(\d+) events replayed, up to position (\d+); go on with:\n  (turnlog .*)$", re.MULTILINE)
 
@@ -165,7 +166,7 @@ def test_a_replay_that_is_interrupted_says_how_to_go_on(
     many: Database, rabbitmq: RabbitMQ, exchange: str, tmp_path: Path, number: signal.Signals
 ) -> None:
     with program(tmp_path, many.dsn, "replay", "--to", "pika", "--id", "r 1") as process:
-        wait_until(lambda: depth(rabbitmq, exchange) > 0, "the replay has begun")
+        wait_until(lambda: depth(rabbitmq, exchange) > BEGUN, "the replay has begun")
         process.send_signal(number)
         assert process.wait() == 130
     rest = resumed(tmp_path, many, (tmp_path / "output.log").read_text())
@@ -175,11 +176,12 @@ def test_a_replay_that_is_interrupted_says_how_to_go_on(
     assert {delivery.properties.headers["turnlog-replay"] for delivery in found} == {"r 1"}
 
 
+@pytest.mark.usefixtures("settled")
 def test_a_replay_whose_broker_dies_says_how_to_go_on(
     many: Database, rabbitmq: RabbitMQ, exchange: str, tmp_path: Path
 ) -> None:
     with program(tmp_path, many.dsn, "replay", "--to", "pika") as process:
-        wait_until(lambda: depth(rabbitmq, exchange) > 0, "the replay has begun")
+        wait_until(lambda: depth(rabbitmq, exchange) > BEGUN, "the replay has begun")
         with rabbitmq.down():
             assert process.wait() == 1
     output = (tmp_path / "output.log").read_text()
