@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import structlog
 
-from brokers import Mark, Relay, RelayStatus, RelayStopped, Source, broker_of, forget, relays
+from brokers import Mark, Relay, RelayStatus, RelayStopped, Source, broker_of, forget, relays, title_of
 from eventstore import EventStore, Lease, StoreUnavailable
 from eventstore.hints import HintListener
 from eventstore.leases import SECONDS
@@ -137,32 +137,41 @@ async def _migrate_patiently(settings: Settings, database: Database) -> None:
 
 async def _statuses(database: Database, without: str | None) -> list[RelayStatus]:
     async with EventStore(database) as store:
-        if without is not None and not await forget(store.read, without):
-            raise RelayStopped(f"nothing is known of a broker named {without!r}")
+        if without is not None:
+            await _forget(store, without)
         return await relays(store.read)
+
+
+async def _forget(store: EventStore, name: str) -> None:
+    lease = await _lease(store, name)
+    try:
+        if not await forget(store.read, name):
+            raise RelayStopped(f"nothing is known of a broker named {name!r}")
+    finally:
+        await store.leases.release(lease)
 
 
 async def _set_position(database: Database, broker: Broker, position: int) -> None:
     async with EventStore(database) as store:
-        lease = await _lease(store, broker)
+        lease = await _lease(store, broker.name)
         try:
             await _mark(store, broker, position, lease)
         finally:
             await store.leases.release(lease)
 
 
-async def _lease(store: EventStore, broker: Broker) -> Lease:
+async def _lease(store: EventStore, name: str) -> Lease:
     """The relay's lease; one that died holds it for a few seconds more."""
     loop = asyncio.get_running_loop()
     until = loop.time() + SECONDS + 1
     while loop.time() < until:
-        lease = await store.leases.acquire(broker.title)
+        lease = await store.leases.acquire(title_of(name))
         if lease is not None:
             return lease
         await asyncio.sleep(LOOK)  # a lease that runs out tells nobody
     raise RelayStopped(
-        f"the relay of {broker.name!r} is at work: stop the processes that run it first, or send events again beside "
-        f"it by `turnlog replay --to {broker.name}`"
+        f"the relay of {name!r} is at work: stop the processes that run it first, or send events again beside "
+        f"it by `turnlog replay --to {name}`"
     )
 
 

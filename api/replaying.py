@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from brokers import Publisher
 
 STDOUT = "-"
+IMPATIENT = 2  #: signals after which a replay ends at once
 
 
 class Wanted(Struct, frozen=True, kw_only=True):
@@ -104,9 +105,10 @@ def missing(settings: Settings, conversations: tuple[str, ...] | None) -> tuple[
 @contextmanager
 def _publisher(settings: Settings, wanted: Wanted) -> Iterator[Publisher]:
     if wanted.output == STDOUT:
-        yield LinePublisher(sys.stdout.buffer)
+        with open(sys.stdout.fileno(), "ab", buffering=0, closefd=False) as stream:
+            yield LinePublisher(stream)
     elif wanted.output is not None:
-        with open(wanted.output, "ab") as stream:  # noqa: PTH123 - a path as it was given
+        with open(wanted.output, "ab", buffering=0) as stream:  # noqa: PTH123 - a path as it was given
             yield LinePublisher(stream)
     else:
         assert wanted.broker is not None
@@ -119,10 +121,13 @@ async def _replay(store: EventStore, publisher: Publisher, wanted: Wanted) -> Re
         replay = Replay(store, publisher, plan, lambda done: shown.show(done.position - plan.after, done.confirmed))
         async with _stopped_by_signals(replay) as signals:
             try:
-                done = await (replay.run_parked() if wanted.parked else replay.run())
+                await (replay.run_parked() if wanted.parked else replay.run())
+            except asyncio.CancelledError:
+                if len(signals) < IMPATIENT:
+                    raise
             finally:
                 await publisher.close()
-    return Result(done, not signals)
+    return Result(replay.done, not signals)
 
 
 async def _plan(store: EventStore, wanted: Wanted) -> Plan:
@@ -161,13 +166,17 @@ async def _narrowed(store: EventStore, plan: Plan) -> Plan:
 
 @asynccontextmanager
 async def _stopped_by_signals(replay: Replay) -> AsyncIterator[list[int]]:
-    """Gives the list of the signals that came."""
+    """Gives the list of the signals that came. The second one does not wait for the window under way."""
     came: list[int] = []
     loop = asyncio.get_running_loop()
+    work = asyncio.current_task()
+    assert work is not None
 
     def stop(number: int) -> None:
         came.append(number)
         replay.stop()
+        if len(came) == IMPATIENT:
+            work.cancel()
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop, number)

@@ -5,7 +5,7 @@ A broker of your own is a subclass of :class:`Publisher`, named by its dotted pa
 
 from brokers.errors import BrokerError, BrokerUnavailable, InvalidOptions, PublishFailed, RelayStopped
 from brokers.publisher import Mark, Message, Publisher, Source, Window
-from brokers.registry import Broker, broker_of
+from brokers.registry import Broker, broker_of, title_of
 from brokers.relay import Relay
 from brokers.status import RelayStatus, forget, relays
 
@@ -26,4 +26,5 @@ __all__ = [
     "broker_of",
     "forget",
     "relays",
+    "title_of",
 ]

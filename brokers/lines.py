@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from brokers.errors import PublishFailed
 from brokers.publisher import Mark, Publisher
 
 if TYPE_CHECKING:
+    from io import RawIOBase
+
     from brokers.publisher import Source, Window
 
 
 class LinePublisher(Publisher):
-    """Writes each message's body as a line, and flushes each window."""
+    """Writes each message's body as a line, without a buffer, which would hold what was counted as written."""
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: RawIOBase) -> None:
         super().__init__({})
         self._stream = stream
 
@@ -24,7 +26,7 @@ class LinePublisher(Publisher):
         return None
 
     async def publish(self, window: Window) -> None:
-        """Write and flush."""
+        """Write all lines."""
         try:
             await asyncio.to_thread(self._write, b"".join(message.body + b"\n" for message in window.messages))
         except OSError as error:  # a full disk, or a reader that went away
@@ -34,5 +36,5 @@ class LinePublisher(Publisher):
         """Nothing to do."""
 
     def _write(self, lines: bytes) -> None:
-        self._stream.write(lines)
-        self._stream.flush()
+        while lines:
+            lines = lines[self._stream.write(lines) or 0 :]

@@ -49,7 +49,12 @@ class Broker(Struct, frozen=True, kw_only=True):
     @property
     def title(self) -> str:
         """The name of its checkpoint and of its lease."""
-        return f"relay {self.name}"
+        return title_of(self.name)
+
+
+def title_of(name: str) -> str:
+    """The name of the checkpoint and of the lease of a broker."""
+    return f"relay {name}"
 
 
 def broker_of(values: Mapping[str, Any], environ: Mapping[str, str], place: str = "event_broker") -> Broker:

@@ -93,6 +93,7 @@ class Relay:
     # ---- one round ----
 
     async def _work(self, holding: Holding) -> None:
+        self._sayings.renew()
         publisher = self._broker.publisher()
         publisher.paused = self._tell_paused
         try:

@@ -72,6 +72,11 @@ class Replay:
         self._done = Replayed(plan.after, 0)
         self._stop = asyncio.Event()
 
+    @property
+    def done(self) -> Replayed:
+        """How far it is."""
+        return self._done
+
     def stop(self) -> None:
         """End after the window under way."""
         self._stop.set()

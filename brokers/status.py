@@ -73,6 +73,10 @@ class Sayings:
         self._read, self._name, self._kind, self._owner = read, name, kind, owner
         self._said: tuple[str, str] | None = None
 
+    def renew(self) -> None:
+        """Say the next state in any case: another process may have said something meanwhile."""
+        self._said = None
+
     async def say(self, state: State, reason: str = "", *, reconnected: bool = False) -> bool:
         """Write the state down; False when it is what was said last.
 

@@ -283,6 +283,16 @@ async def test_a_status_without_a_process_is_absent(store: EventStore) -> None:
     await has_state(store, "absent")
 
 
+async def test_a_relay_that_takes_over_says_anew_how_it_is(database: Database, store: EventStore) -> None:
+    """Another one may have said something else meanwhile."""
+    broker = ScriptedBroker()
+    async with relaying(store, broker.broker()):
+        await has_state(store, "publishing")
+        await store.read.fetch("UPDATE @schema@.relay SET state = 'unreachable', reason = 'of another'")
+        broker.publishers[0].breaks.set()
+        await has_state(store, "publishing")
+
+
 async def test_a_cancelled_relay_ends_and_closes_its_publisher(store: EventStore) -> None:
     broker = ScriptedBroker()
     task = asyncio.create_task(Relay(store, broker.broker()).run())
