@@ -21,7 +21,7 @@ from brokers.publisher import Mark, Source, Window
 from brokers.status import Sayings
 from eventstore import Checkpoint, CheckpointMoved, CorruptLog, ForeignLog, LeaseLost, StoreUnavailable
 from eventstore.feed import Feed
-from eventstore.leading import lead
+from eventstore.leading import is_cancelled, lead
 from eventstore.leases import RENEW_EVERY
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class Relay:
                 delay = await self._tell_unreachable(
                     BrokerUnavailable(f"a fault of the publisher: {_innermost(group)!r}")
                 )
-            if _is_cancelled():  # the group of tasks tells of another error instead when both come together
+            if is_cancelled():
                 raise asyncio.CancelledError
             await asyncio.sleep(delay)  # nothing tells when a lease runs out, or a server is back
 
@@ -282,8 +282,3 @@ class Relay:
 def _innermost(group: BaseExceptionGroup[_E]) -> _E:
     first = group.exceptions[0]
     return _innermost(first) if isinstance(first, BaseExceptionGroup) else first
-
-
-def _is_cancelled() -> bool:
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0

@@ -63,3 +63,12 @@ async def lead(leases: Leases, name: str, work: Callable[[Holding], Awaitable[No
             async with asyncio.timeout(RENEW_EVERY):
                 await leases.release(lease)
     return True
+
+
+def is_cancelled() -> bool:
+    """Whether the running task was told to end.
+
+    A group of tasks tells of another error instead of the cancellation when both come together.
+    """
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

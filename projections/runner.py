@@ -18,7 +18,7 @@ import structlog
 from dialogue.text import storable
 from eventstore import CheckpointMoved, CorruptLog, EventStoreError, ForeignLog, LeaseLost, StoreUnavailable
 from eventstore.database import is_unavailable, reason_of
-from eventstore.leading import lead
+from eventstore.leading import is_cancelled, lead
 from eventstore.leases import RENEW_EVERY, SECONDS
 from projections import slots
 
@@ -120,7 +120,7 @@ class ProjectionRunner:
                 self._enter("standby", str(group.exceptions[0]))
             except* StoreUnavailable as group:
                 self._enter("unavailable", str(group.exceptions[0]))
-            if _is_cancelled():  # the group of tasks tells of another error instead when both come together
+            if is_cancelled():
                 raise asyncio.CancelledError
             await asyncio.sleep(STAND_BY)  # nothing tells when a lease runs out or a server is back
 
@@ -367,11 +367,6 @@ async def _unavailability() -> AsyncIterator[None]:
         if isinstance(error, EventStoreError) or not is_unavailable(error):
             raise
         raise StoreUnavailable(reason_of(error)) from error
-
-
-def _is_cancelled() -> bool:
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
 
 
 async def _within(seconds: float, event: asyncio.Event) -> None:

@@ -10,7 +10,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from brokers import Mark, Message, Source, Window, broker_of
-from tests.brokers.scripted import until
+from tests.projections.keeping import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable

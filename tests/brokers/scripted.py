@@ -7,9 +7,10 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 from brokers import Broker, Mark, Message, Publisher, PublishFailed, Relay, Source, Window, relays
+from tests.projections.keeping import until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator
 
     from brokers import RelayStatus
     from eventstore import EventStore
@@ -123,9 +124,3 @@ async def published(store: EventStore, name: str = "scripted") -> None:
         return status is not None and status.position == await store.read.last_position()
 
     await until(is_there)
-
-
-async def until(condition: Callable[[], Awaitable[bool]]) -> None:
-    """Wait for a condition; the test's own time limit ends a wait in vain."""
-    while not await condition():  # noqa: ASYNC110  what is waited for happens in the database
-        await asyncio.sleep(0.01)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from brokers import BrokerUnavailable, RelayStopped, Source, broker_of
-from tests.brokers.scripted import published, relaying, until
-from tests.projections.keeping import append
+from tests.brokers.scripted import published, relaying
+from tests.projections.keeping import append, until
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,8 +11,8 @@ import pytest
 from brokers import BrokerUnavailable, Mark, PublishFailed, RelayStopped
 from brokers.relay import Relay
 from eventstore import EventStore
-from tests.brokers.scripted import ScriptedBroker, has_state, published, relaying, status_of, until
-from tests.projections.keeping import append
+from tests.brokers.scripted import ScriptedBroker, has_state, published, relaying, status_of
+from tests.projections.keeping import append, until
 
 if TYPE_CHECKING:
     from eventstore import Database
