@@ -1,0 +1,1 @@
+"""The running assistant: models, understanding, actions, responses, and the turn of a conversation."""

@@ -1,0 +1,63 @@
+"""What an action sees: a conversation at one moment. A value: what the action does comes out as events."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+import dialogue
+from dialogue import Domain, Event, Tracker
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class Scene(Struct, frozen=True, kw_only=True, dict=True):
+    """A conversation with the events of its current session, in the order of the log (also those taken back).
+
+    Attributes:
+        sender: the conversation's id.
+        channel: name of the output channel, by which responses are chosen; `collector` where answers are gathered.
+        history: how many events stand before `events` in the log, from the conversation's first version on.
+    """
+
+    sender: str
+    channel: str
+    domain: Domain
+    tracker: Tracker
+    events: tuple[Event, ...]
+    history: int = 0
+
+    def after(self, events: Sequence[Event]) -> Scene:
+        """The scene after these events."""
+        if not events:
+            return self
+        reset = max(0, self.tracker.reset_version - self.history)
+        tracker = dialogue.fold(self.tracker, events, self.domain, self.events[reset:])
+        return replace(self, tracker=tracker, events=(*self.events, *events))
+
+    @cached_property
+    def applied(self) -> list[Event]:
+        """The events that count: without what was taken back, and repeated runs of a loop taken as one."""
+        reset = max(0, self.tracker.reset_version - self.history)
+        events = self.events[reset:]
+        return [events[index] for index in dialogue.applied(enumerate(events), self.tracker.loop_names)]
+
+    @property
+    def intent(self) -> str | None:
+        """The latest message's intent."""
+        name: str | None = (self.tracker.latest_message.get("intent") or {}).get("name")
+        return name
+
+    @property
+    def loop(self) -> str | None:
+        """The active loop."""
+        name: str | None = self.tracker.active_loop.get("name")
+        return name
+
+    def slot(self, name: str) -> Any:
+        """A slot's value, None when there is no such slot."""
+        return self.tracker.slots.get(name)

@@ -1,0 +1,1 @@
+"""Stories and rules as people write them, and the sequences of events that they stand for."""
