@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from msgspec import Struct
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -28,7 +26,7 @@ class ActionFailed(Exception):
 
 
 class Outside(Protocol):
-    """Given to actions. Whoever implements it sees to it that the log has all that was so far before anything goes out."""
+    """Given to actions. Who implements it lets nothing out before the log has all that was so far."""
 
     async def call(self, action: str, scene: Scene) -> list[Event]:
         """Run an action on the action server. Returns its events: what the bot says first, then the others.

@@ -72,21 +72,22 @@ class Sayings:
     def __init__(self, read: Reader, name: str, kind: str, owner: str) -> None:
         self._read, self._name, self._kind, self._owner = read, name, kind, owner
         self._said: tuple[str, str] | None = None
+        self._stands = False  # what was said last is what others read
 
     def renew(self) -> None:
-        """Say the next state in any case: another process may have said something meanwhile."""
-        self._said = None
+        """Write the next state in any case: another process may have said something meanwhile."""
+        self._stands = False
 
     async def say(self, state: State, reason: str = "", *, reconnected: bool = False) -> bool:
-        """Write the state down; False when it is what was said last.
+        """Write the state down; False when it is what this process said last.
 
         Raises:
             StoreUnavailable: the database is away.
         """
         is_new = (state, reason) != self._said
-        if is_new or reconnected:
+        if is_new or reconnected or not self._stands:
             await self._read.fetch(SAY, self._name, self._kind, state, reason, self._owner, int(reconnected))
-            self._said = (state, reason)
+            self._said, self._stands = (state, reason), True
         return is_new
 
 

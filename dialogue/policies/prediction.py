@@ -11,7 +11,7 @@ from dialogue.tracker import Tracker
 
 
 class Situation(Struct, frozen=True):
-    """A conversation as policies look at it: its state, and the events of its current session in the order of the log."""
+    """A conversation as policies look at it: its state, and its current session's events in the order of the log."""
 
     tracker: Tracker
     events: Sequence[Event]  #: at least all after `tracker.reset_version`; also those that were taken back

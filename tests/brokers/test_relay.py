@@ -7,6 +7,7 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
+import structlog
 
 from brokers import BrokerUnavailable, Mark, PublishFailed, RelayStopped
 from brokers.relay import Relay
@@ -123,6 +124,17 @@ async def test_an_unreachable_broker_is_tried_again_and_said_to_be_away(store: E
         back = await status_of(store)
     assert back is not None
     assert (back.state, back.reason, back.reconnects, back.lag_events, back.lag_seconds) == ("publishing", "", 1, 0, 0)
+
+
+async def test_a_broker_that_stays_away_is_logged_once(store: EventStore) -> None:
+    broker = ScriptedBroker()
+    broker.refuse_open = [BrokerUnavailable("no answer (connection refused)", setting="url")] * 3
+    with structlog.testing.capture_logs() as logged:
+        async with relaying(store, broker.broker()):
+            await has_state(store, "publishing")
+    assert [line["event"] for line in logged if line["log_level"] == "error"] == [
+        "endpoints.yml:1: event_broker.url: no answer (connection refused); events wait in the log, 0 behind"
+    ]
 
 
 async def test_a_connection_that_is_lost_while_nothing_happens_is_made_anew(store: EventStore) -> None:
