@@ -21,7 +21,6 @@ class Scene(Struct, frozen=True, kw_only=True, dict=True):
     Attributes:
         sender: the conversation's id.
         channel: name of the output channel, by which responses are chosen; `collector` where answers are gathered.
-        history: how many events stand before `events` in the log, from the conversation's first version on.
     """
 
     sender: str
@@ -29,21 +28,24 @@ class Scene(Struct, frozen=True, kw_only=True, dict=True):
     domain: Domain
     tracker: Tracker
     events: tuple[Event, ...]
-    history: int = 0
 
     def after(self, events: Sequence[Event]) -> Scene:
         """The scene after these events."""
         if not events:
             return self
-        reset = max(0, self.tracker.reset_version - self.history)
-        tracker = dialogue.fold(self.tracker, events, self.domain, self.events[reset:])
+        tracker = dialogue.fold(self.tracker, events, self.domain, self.since_reset)
         return replace(self, tracker=tracker, events=(*self.events, *events))
+
+    @property
+    def since_reset(self) -> tuple[Event, ...]:
+        """The events after the last restart or session start: only these can still count."""
+        before = self.tracker.version - len(self.events)
+        return self.events[max(0, self.tracker.reset_version - before) :]
 
     @cached_property
     def applied(self) -> list[Event]:
         """The events that count: without what was taken back, and repeated runs of a loop taken as one."""
-        reset = max(0, self.tracker.reset_version - self.history)
-        events = self.events[reset:]
+        events = self.since_reset
         return [events[index] for index in dialogue.applied(enumerate(events), self.tracker.loop_names)]
 
     @property

@@ -18,6 +18,7 @@ from eventstore.errors import (
     OpeningNeeded,
     QueueFull,
     StoreUnavailable,
+    TurnLost,
     WrongExpectedVersion,
 )
 from eventstore.events import Append, Appended, CheckpointMove, Commit, Head, LogIdentity, NewEvent, RecordedEvent
@@ -27,6 +28,7 @@ from eventstore.migrate import migrate
 from eventstore.reads import Reader
 from eventstore.snapshots import Snapshot, Snapshots
 from eventstore.store import EventStore
+from eventstore.turns import Turn, Turns
 from eventstore.verify import Verified, verify
 
 __all__ = [
@@ -60,6 +62,9 @@ __all__ = [
     "Snapshot",
     "Snapshots",
     "StoreUnavailable",
+    "Turn",
+    "TurnLost",
+    "Turns",
     "Verified",
     "WrongExpectedVersion",
     "check_conversation_id",

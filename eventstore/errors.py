@@ -6,6 +6,7 @@ EventStoreError
 ├── OpeningNeeded               the generation is empty and the request brought no opening events
 ├── CheckpointMoved             somebody else moved the checkpoint
 ├── LeaseLost                   somebody else holds the lease
+├── TurnLost                    the conversation may have gone on without this turn
 ├── EventRefused                Postgres can't store what was handed in
 ├── AppendTooLarge              more than one append may have
 ├── StoreUnavailable            no answer from Postgres; says what is known of the write
@@ -65,6 +66,14 @@ class LeaseLost(EventStoreError):
     def __init__(self, name: str, epoch: int) -> None:
         super().__init__(f"lease {name!r} of epoch {epoch} is lost")
         self.name, self.epoch = name, epoch
+
+
+class TurnLost(EventStoreError):
+    """A turn did not renew its lease in time: another one may have answered meanwhile. Whoever sees this stops."""
+
+    def __init__(self, conversation: str) -> None:
+        super().__init__(f"the turn no longer holds conversation {conversation!r}")
+        self.conversation = conversation
 
 
 class EventRefused(EventStoreError):

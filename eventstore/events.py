@@ -38,6 +38,7 @@ class Head(Struct, frozen=True):
     generation_version: int  #: version of the event that began the generation; 0 in the first
     generation_position: int
     last_position: int
+    turn_seconds: float | None = None  #: for which a turn still holds it; not above 0: the turn was cut off; None: none
 
     @property
     def is_empty(self) -> bool:

@@ -18,9 +18,9 @@ AGAIN: Final = 1.0  #: seconds until the next try to reach a database that is aw
 _CHANNEL_BYTES: Final = 63  # Postgres allows no longer name
 
 
-def channel(database: Database) -> str:
-    """The channel of a log. Two schemas with very long names may share one: a needless hint does no harm."""
-    return f"log {database.schema}".encode()[:_CHANNEL_BYTES].decode(errors="ignore")
+def channel(database: Database, what: str = "log") -> str:
+    """A channel of a log. Two schemas with very long names may share one: a needless hint does no harm."""
+    return f"{what} {database.schema}".encode()[:_CHANNEL_BYTES].decode(errors="ignore")
 
 
 class HintSender:
@@ -37,7 +37,7 @@ class HintSender:
 
     async def run(self) -> None:
         """Work until cancelled."""
-        await _persist(self._database, self._send_on)
+        await persist(self._database, self._send_on)
 
     async def _send_on(self, connection: Any) -> None:
         # NOTIFY writes a commit record, which nobody needs to wait for.
@@ -57,7 +57,7 @@ class HintListener:
 
     async def run(self) -> None:
         """Work until cancelled."""
-        await _persist(self._database, self._listen_on)
+        await persist(self._database, self._listen_on)
 
     async def _listen_on(self, connection: Any) -> None:
         closed = asyncio.Event()
@@ -67,8 +67,8 @@ class HintListener:
         await closed.wait()
 
 
-async def _persist(database: Database, use: Callable[[Any], Any]) -> None:
-    """Use a connection, and the next one when it breaks, until cancelled."""
+async def persist(database: Database, use: Callable[[Any], Any]) -> None:
+    """Use a connection of its own, and the next one when it breaks, until cancelled."""
     while True:
         with contextlib.suppress(ConnectionError):
             async with _connection(database) as connection:

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
 # $1 text[]: ids of conversations
 HEADS: Final = """
-SELECT id, no, version, generation, generation_version, generation_position, last_position
-FROM @schema@.conversation WHERE id = ANY ($1)
+SELECT c.id, c.no, c.version, c.generation, c.generation_version, c.generation_position, c.last_position,
+    extract(epoch FROM t.lease_until - clock_timestamp())::float8
+FROM @schema@.conversation c LEFT JOIN @schema@.turn t ON t.conversation = c.id WHERE c.id = ANY ($1)
 """
 # $1 bigint: number of the conversation; $2, $3 bigint: after and up to which version;
 # $4, $5 bigint: positions between which they lie, which leaves out the other partitions

@@ -14,6 +14,7 @@ from eventstore.group_commit import GroupCommit, Origin
 from eventstore.leases import Leases
 from eventstore.reads import Reader
 from eventstore.snapshots import Snapshots
+from eventstore.turns import Turns
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -31,6 +32,7 @@ class EventStore:
     Attributes:
         read: heads, events and commits.
         snapshots, checkpoints, leases: what readers of the log keep beside it.
+        turns: who answers a conversation.
     """
 
     def __init__(self, database: Database, *, origin: Origin = "api", connections: int = 4) -> None:
@@ -40,6 +42,7 @@ class EventStore:
         self.snapshots = Snapshots(self.read)
         self.checkpoints = Checkpoints(self.read)
         self.leases = Leases(self.read, owner=self.node)
+        self.turns = Turns(self.read, database, node=self.node)
         self._commit = GroupCommit(database, node=self.node, origin=origin)
 
     async def __aenter__(self) -> EventStore:
