@@ -15,7 +15,7 @@ from api.cors import Cors
 from api.endpoint import as_api_error, endpoint, error_response
 from api.openapi import get_openapi
 from api.receiving import TimedRequest
-from api.resources import about, assistant, health, jwts, log, tracker
+from api.resources import about, assistant, health, jwts, log, rest, tracker
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -33,8 +33,8 @@ ALWAYS: Final[tuple[tuple[str, str, Handler], ...]] = (
     ("GET", "/livez", health.get_live),
     ("GET", "/readyz", health.get_ready),
     ("GET", "/metrics", health.get_metrics),
-    ("GET", "/webhooks/rest", assistant.get_rest_channel),
-    ("POST", "/webhooks/rest/webhook", assistant.need_assistant),
+    ("GET", "/webhooks/rest", rest.get_health),
+    ("POST", "/webhooks/rest/webhook", rest.post_message),
 )
 PUBLIC: Final[tuple[tuple[str, str, Handler], ...]] = (
     ("GET", "/version", about.get_version),
@@ -52,17 +52,17 @@ GUARDED: Final[tuple[tuple[str, str, Handler], ...]] = (
     ("POST", CONVERSATION + "/tracker/events", tracker.post_events),
     ("PUT", CONVERSATION + "/tracker/events", tracker.put_events),
     ("GET", CONVERSATION + "/story", tracker.get_story),
-    ("POST", CONVERSATION + "/execute", assistant.need_assistant),
-    ("POST", CONVERSATION + "/trigger_intent", assistant.need_assistant),
-    ("POST", CONVERSATION + "/predict", assistant.need_assistant),
-    ("POST", CONVERSATION + "/messages", assistant.need_assistant),
-    ("POST", "/model/train", assistant.need_assistant),
-    ("POST", "/model/test/stories", assistant.need_assistant),
-    ("POST", "/model/test/intents", assistant.need_assistant),
-    ("POST", "/model/predict", assistant.need_assistant),
-    ("POST", "/model/parse", assistant.need_assistant),
-    ("PUT", "/model", assistant.need_assistant),
-    ("DELETE", "/model", assistant.need_assistant),
+    ("POST", CONVERSATION + "/execute", assistant.post_execute),
+    ("POST", CONVERSATION + "/trigger_intent", assistant.post_trigger_intent),
+    ("POST", CONVERSATION + "/predict", assistant.post_predict),
+    ("POST", CONVERSATION + "/messages", assistant.post_message),
+    ("POST", "/model/train", assistant.need_model_file),
+    ("POST", "/model/test/stories", assistant.need_model_file),
+    ("POST", "/model/test/intents", assistant.need_model_file),
+    ("POST", "/model/predict", assistant.post_model_predict),
+    ("POST", "/model/parse", assistant.post_model_parse),
+    ("PUT", "/model", assistant.need_model_file),
+    ("DELETE", "/model", assistant.need_model_file),
     ("GET", "/turnlog/v1/events", log.get_events),
     ("GET", "/turnlog/v1/conversations", log.get_conversations),
     ("GET", "/turnlog/v1" + CONVERSATION + "/events", log.get_conversation_events),

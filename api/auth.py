@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from jwt.algorithms import HMACAlgorithm, RSAAlgorithm, get_default_algorithms
 
 from api.errors import NotAuthenticated, NotAuthorized
-from api.secret import Secret
+from assistant.secret import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from api.command_line import FAULT, FlagsCommand, configure_logs, load, options, stop
-from api.secret import public_url
+from assistant.secret import public_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping

@@ -58,7 +58,7 @@ def verify(quick: bool, from_position: int, to_position: int | None, **values: A
 def _verify(settings: Settings, extent: Extent) -> int:
     """Verify, print what came of it, and give the exit status."""
     from api import verifying
-    from api.model import InvalidModel
+    from assistant.project import InvalidModel
     from dialogue import InvalidDomain, InvalidYaml
 
     checked: list[Checked] = []

@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 import msgspec
 
-from api.secret import Secret, public_url
+from assistant.secret import Secret, public_url
 
 if TYPE_CHECKING:
     from api.endpoints import TrackerStore

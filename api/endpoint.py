@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterator
 
     from sanic import Request
+    from sanic.response import BaseHTTPResponse
 
     from api.service import Service
 
@@ -54,7 +55,7 @@ class Handler(Protocol):
 
     __name__: str
 
-    def __call__(self, service: Service, request: Request, /, *arguments: Any) -> Awaitable[HTTPResponse]: ...
+    def __call__(self, service: Service, request: Request, /, *arguments: Any) -> Awaitable[BaseHTTPResponse]: ...
 
 
 class _Response(HTTPResponse):
@@ -79,17 +80,17 @@ def json_response(text: str, status: int = 200, headers: dict[str, str] | None =
     return _Response(text, status, headers, JSON_TYPE)
 
 
-def endpoint(handler: Handler, method: str, *, public: bool) -> Callable[..., Coroutine[Any, Any, HTTPResponse]]:
+def endpoint(handler: Handler, method: str, *, public: bool) -> Callable[..., Coroutine[Any, Any, Any]]:
     """Make Sanic's handler of ours. An endpoint with a conversation in its path gets its id as the last argument."""
     metrics = EndpointMetrics(handler.__name__, method)
 
     @wraps(handler)
-    async def handle(request: Request, **path: str) -> HTTPResponse:
+    async def handle(request: Request, **path: str) -> BaseHTTPResponse:
         began = time.perf_counter()
         service: Service = request.app.ctx.service
         request.ctx.request_id = requests.request_id(request)
         try:
-            response = await _answer(handler, service, request, path, public=public)
+            response: BaseHTTPResponse = await _answer(handler, service, request, path, public=public)
         except Exception as error:  # noqa: BLE001 - whatever happens, the client gets an envelope, and the log what it was
             response = error_response(as_api_error(error, service, request))
         response.headers["X-Request-ID"] = request.ctx.request_id
@@ -107,7 +108,7 @@ def endpoint(handler: Handler, method: str, *, public: bool) -> Callable[..., Co
 
 async def _answer(
     handler: Handler, service: Service, request: Request, path: dict[str, str], *, public: bool
-) -> HTTPResponse:
+) -> BaseHTTPResponse:
     identity = ANONYMOUS if public else _authenticate(service, request)
     raw_id = path.get("conversation_id")
     if raw_id is None:
@@ -167,7 +168,7 @@ def _as_sanic_says(error: SanicException, service: Service) -> ApiError:
     return ApiError(status, _REASONS.get(status, "HttpError"), str(error), headers=headers)
 
 
-def _log_access(request: Request, response: HTTPResponse, seconds: float) -> None:
+def _log_access(request: Request, response: BaseHTTPResponse, seconds: float) -> None:
     access_log.info(
         "request",
         method=request.method,

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from api.secret import Secret, public_url
+from assistant.endpoint import BasicAuth, Endpoint
+from assistant.secret import Secret
 from brokers import InvalidOptions, broker_of
 from dialogue.yaml12 import InvalidYaml, load_with_lines
 
@@ -26,45 +27,6 @@ DEFAULT_PULL_SECONDS: Final = 100.0
 _BRACED: Final = re.compile(r"\$\{[^}]*\}")
 _VARIABLE: Final = re.compile(r"\$(?:(?P<plain>[A-Za-z0-9_]+)|\{(?P<braced>[^}]*)\})")
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-
-
-class BasicAuth(msgspec.Struct, frozen=True):
-    """Name and password for HTTP basic authentication."""
-
-    username: str
-    password: Secret
-
-
-class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
-    """An HTTP endpoint that this service calls.
-
-    Attributes:
-        url: None where the section gives none.
-        params: query parameters of every request.
-        headers: headers of every request.
-        basic_auth: credentials of every request.
-        token: sent as the query parameter `token_name`.
-        cafile: certificates to trust in place of the system's.
-        type: which kind of endpoint it is, where there are several.
-        extra: the section's other keys.
-    """
-
-    url: str | None = None
-    params: dict[str, Any] = {}
-    headers: dict[str, str] = {}
-    basic_auth: BasicAuth | None = None
-    token: Secret | None = None
-    token_name: str = "token"  # noqa: S105 - a parameter's name
-    cafile: str | None = None
-    type: str | None = None
-    extra: dict[str, Any] = {}
-
-    def __repr__(self) -> str:
-        """Only the address: secrets may stand in any other field, and in the address's user and query."""
-        return f"{type(self).__name__}({_public_url(self.url)})"
-
-    def __rich_repr__(self) -> list[tuple[str, Any]]:
-        return [("url", _public_url(self.url))]
 
 
 class ModelServer(Endpoint, frozen=True, kw_only=True):
@@ -414,7 +376,3 @@ def _kind(value: Any) -> str:
     """The value's type in YAML's words; the value itself may be secret."""
     names = {str: "text", bool: "true or false", int: "a number", float: "a number", list: "a list", dict: "a mapping"}
     return names.get(type(value), "empty")
-
-
-def _public_url(url: str | None) -> str | None:
-    return None if url is None else public_url(url)

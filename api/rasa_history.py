@@ -25,7 +25,7 @@ import msgspec
 import structlog
 
 from api.database import InvalidDatabase, from_url
-from api.secret import public_url
+from assistant.secret import public_url
 from dialogue import InvalidJson, loads
 from dialogue.text import storable
 from eventstore import check_conversation_id

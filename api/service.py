@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from api.assembling import assemble
 from api.auth import Authenticator
 from api.errors import NoModel
+from api.ledger import TrackerLedger
+from assistant.channels.registry import Channels
+from assistant.http import Client
 from dialogue import Domain
 from eventstore import EventStore
 from eventstore.hints import HintSender
 from projections import Trackers
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Coroutine, Mapping
 
-    from api.model import Model
     from api.settings import Settings
+    from assistant import Assistant
+    from assistant.model import Model
     from eventstore import Database
+
+T = TypeVar("T")
 
 
 class Service:
@@ -32,8 +39,12 @@ class Service:
         self.store = EventStore(database)
         self.trackers = Trackers(self.store, domain)
         self.marks: Mapping[str, str] = model.marks if model else {}
-        self._etag_suffix = f'-{domain.fingerprint[:16]}"'
         self.hint = HintSender(database)
+        self.ledger = TrackerLedger(self.trackers, self.hint.send)
+        self.channels = Channels({})
+        self._under_way: set[asyncio.Future[Any]] = set()
+        self._assistant: Assistant | None = None
+        self._etag_suffix = f'-{domain.fingerprint[:16]}"'
         self.is_stopping = False  #: then connections are not kept for another request
         self._open = AsyncExitStack()
 
@@ -41,8 +52,11 @@ class Service:
         """Begin to work; the database need not be there yet."""
         await self._open.enter_async_context(self.store)
         self._open.push_async_callback(self.trackers.close)
-        hints = asyncio.get_running_loop().create_task(self.hint.run(), name="hints")
-        self._open.callback(hints.cancel)
+        for name, work in (("hints", self.hint.run()), ("turns", self.store.turns.run())):
+            self._open.callback(asyncio.get_running_loop().create_task(work, name=name).cancel)
+        if self.model is not None:
+            client = await self._open.enter_async_context(Client())
+            self._assistant = assemble(self.settings, self.model, client, self.ledger, self.store.turns)
 
     async def stop(self) -> None:
         """Begin to stop: requests are served to their end, and are the last ones of their connections."""
@@ -50,7 +64,16 @@ class Service:
 
     async def close(self) -> None:
         """Finish what was handed in, and let go of the database."""
+        if self._under_way:
+            await asyncio.wait(self._under_way)
         await self._open.aclose()
+
+    async def uninterrupted(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do work to its end, even if the client that asked for it hangs up: others may have heard of it by then."""
+        task = asyncio.ensure_future(work)
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+        return await asyncio.shield(task)
 
     def etag(self, version: int) -> str:
         """The entity tag of a conversation at a version, as this domain shows it."""
@@ -65,3 +88,23 @@ class Service:
         if self.model is None:
             raise NoModel
         return self.model
+
+    def assistant(self) -> Assistant:
+        """Who answers.
+
+        Raises:
+            NoModel: there is no model to answer with.
+        """
+        if self._assistant is None:
+            raise NoModel
+        return self._assistant
+
+    def predicting_assistant(self) -> Assistant:
+        """Who says what comes next.
+
+        Raises:
+            NoModel: there is no model, or none of dialogues.
+        """
+        if not self.assistant().can_predict:
+            raise NoModel
+        return self.assistant()

@@ -17,12 +17,14 @@ import structlog
 from api import tls
 from api.background import run_background
 from api.database import PostgresDatabase
-from api.model import InvalidModel, Model, load_model
 from api.own_postgres import OwnPostgres
 from api.settings import holds_model
 from api.supervisor import Child, Supervisor
 from api.worker import run_worker
+from assistant.archive import load_model
+from assistant.project import InvalidModel
 from dialogue import InvalidDomain, InvalidYaml
+from dialogue.training.files import InvalidTraining
 from eventstore import Database, DatabaseNotUsable, StoreUnavailable, embedded
 from eventstore import migrate as apply_migrations
 from eventstore.database import is_unavailable, reason_of
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from api.settings import Settings
+    from assistant.model import Model
 
 log = structlog.get_logger("turnlog")
 
@@ -147,13 +150,17 @@ def _model(settings: Settings) -> Model | None:
     if not holds_model(settings.model):
         log.warning("no model: trackers take their slots from the events", path=str(settings.model))
         return None
+    began = time.monotonic()
     try:
-        model = load_model(settings.model)
-    except (InvalidModel, InvalidDomain, InvalidYaml) as error:
+        trained = load_model(settings.model, understands_elsewhere=settings.endpoints.nlu is not None)
+    except (InvalidModel, InvalidDomain, InvalidTraining, InvalidYaml) as error:
         for line in str(error).splitlines():
             log.error("the model can't be used", path=str(settings.model), fault=line)
         return None
-    log.info("model loaded", model=model.file, model_id=model.id)
+    for warning in trained.warnings:
+        log.warning("odd training data", path=str(settings.model), warning=str(warning))
+    model, seconds = trained.model, round(time.monotonic() - began, 2)
+    log.info("model loaded", model=model.file, model_id=model.id, seconds=seconds)
     return model
 
 

@@ -12,8 +12,8 @@ from api.auth import JWT_METHODS, AuthSettings, InvalidKey, JwtSettings, check_k
 from api.database import DatabaseConfig, EmbeddedDatabase, InvalidDatabase
 from api.endpoints import Endpoints, InvalidEndpoints
 from api.flags import BY_NAME
-from api.secret import Secret
 from api.sources import Given, Sources, parts, truth
+from assistant.secret import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -115,6 +115,18 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     storage_timeout: float = 5
 
 
+class AssistantSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How the assistant works.
+
+    Attributes:
+        max_actions: that follow one message, before the bot listens again (`MAX_NUMBER_OF_PREDICTIONS`).
+        compresses: whether requests to the action server are deflated (`COMPRESS_ACTION_SERVER_REQUEST`).
+    """
+
+    max_actions: int = 10
+    compresses: bool = False
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The settings of one service; nothing reads flags or the environment after this value is made.
 
@@ -130,6 +142,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         sanic: every other `SANIC_<NAME>` of the environment, by name, as Sanic's own configuration.
         logs: where log lines go.
         request_timeout: seconds that the console waits for an answer.
+        assistant: how it works.
         model: a model's archive, a folder of archives, or a project's folder; it need not exist.
         nlu_model: the NLU model, where it is apart.
         remote_storage: where to take the model from instead.
@@ -152,6 +165,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     sanic: dict[str, Any] = {}
     logs: LogSettings = LogSettings()
     request_timeout: float = 300
+    assistant: AssistantSettings = AssistantSettings()
     model: Path = Path("models")
     nlu_model: str | None = None
     remote_storage: str | None = None
@@ -214,6 +228,7 @@ class _Reader:
             sanic=_sanic(sources.environ),
             logs=self._logs(),
             request_timeout=sources.whole("request_timeout", 300),
+            assistant=self._assistant(),
             model=Path(self._text("model") or DEFAULT_MODEL),
             nlu_model=self._text("nlu"),
             remote_storage=self._text("remote_storage"),
@@ -317,6 +332,13 @@ class _Reader:
             request_max_size=int(number("SANIC_REQUEST_MAX_SIZE", 100_000_000)),
             backlog=int(number("SANIC_BACKLOG", 100)),
             storage_timeout=number("TURNLOG_STORAGE_TIMEOUT", 5),
+        )
+
+    def _assistant(self) -> AssistantSettings:
+        compress = self._sources.variable("COMPRESS_ACTION_SERVER_REQUEST")
+        return AssistantSettings(
+            max_actions=int(self._sources.number("MAX_NUMBER_OF_PREDICTIONS", 10)),
+            compresses=compress is not None and truth(compress.text) is True,
         )
 
     def _workers(self) -> int:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct
 
 from api.database import EmbeddedDatabase
-from api.model import load_model
 from api.progress import progress
 from api.settings import holds_model
+from assistant.archive import load_model
 from dialogue import Domain
 from eventstore import Checkpoints, CorruptLog, DatabaseNotUsable, Reader
 from eventstore.verify import verify_checkpoints, verify_events, verify_heads, verify_partitions
@@ -73,7 +73,7 @@ def verify(settings: Settings, extent: Extent, show: Show) -> None:
 
 
 def _domain(settings: Settings) -> Domain:
-    return load_model(settings.model).domain if holds_model(settings.model) else Domain.empty()
+    return load_model(settings.model).model.domain if holds_model(settings.model) else Domain.empty()
 
 
 def _refuse_to_make(settings: Settings) -> None:

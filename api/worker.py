@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     import socket
     from multiprocessing.connection import Connection
 
-    from api.model import Model
     from api.settings import Settings
+    from assistant.model import Model
 
 
 def run_worker(settings: Settings, model: Model | None, listener: socket.socket, pipe: Connection) -> None:

@@ -48,17 +48,29 @@ class Scene(Struct, frozen=True, kw_only=True, dict=True):
         events = self.since_reset
         return [events[index] for index in dialogue.applied(enumerate(events), self.tracker.loop_names)]
 
+    def document(self, verbosity: str) -> str:
+        """The state as JSON text, with its session's events: NONE, APPLIED, AFTER_RESTART or ALL of them."""
+        if verbosity == "NONE":
+            return dialogue.document(self.tracker, self.sender, None)
+        shown = {"APPLIED": lambda: self.applied, "AFTER_RESTART": self._after_restart}.get(verbosity)
+        texts = map(dialogue.encode, shown() if shown else self.events)
+        return dialogue.document(self.tracker, self.sender, f"[{','.join(texts)}]")
+
+    def _after_restart(self) -> Sequence[Event]:
+        before = self.tracker.version - len(self.events)
+        return self.events[max(0, self.tracker.restart_version - before) :]
+
     @property
     def intent(self) -> str | None:
         """The latest message's intent."""
-        name: str | None = (self.tracker.latest_message.get("intent") or {}).get("name")
-        return name
+        name = (self.tracker.latest_message.get("intent") or {}).get("name")
+        return name if isinstance(name, str) else None
 
     @property
     def loop(self) -> str | None:
         """The active loop."""
-        name: str | None = self.tracker.active_loop.get("name")
-        return name
+        name = self.tracker.active_loop.get("name")
+        return name if isinstance(name, str) else None
 
     def slot(self, name: str) -> Any:
         """A slot's value, None when there is no such slot."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import deque
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -131,14 +132,33 @@ class KafkaPublisher(Publisher):
         if not partitions:
             return
         deadline = _after(TRANSACTION_SECONDS)
-        filling = asyncio.create_task(self._fill_all(producer, shares))
+        filling = asyncio.create_task(self._fill(producer, shares))
         try:  # the cluster may still be at the end of the transaction before: time enough to fill batches
             await producer.begin(partitions, deadline)
         finally:
             await asyncio.wait([filling])
-        first, *others = filling.result() or [[]]
-        await _side_by_side(producer, [first + marks, *others], deadline)
+        await self._stream(producer, shares, filling.result() + marks, deadline)
         await producer.commit(deadline)
+
+    async def _stream(self, producer: Producer, shares: Sequence[Share], batches: list[Batch], deadline: float) -> None:
+        """Send the shares without waiting for the batch before, and fill batches while others are on their way.
+
+        The cluster takes none out of order, and in a transaction nothing is lost by a window that has to be sent again.
+        `batches` go first.
+        """
+        sending: deque[asyncio.Task[None]] = deque()
+        try:
+            while batches:
+                sending.append(asyncio.create_task(producer.deliver(batches, deadline)))
+                if len(sending) == IN_FLIGHT:
+                    await sending.popleft()
+                await asyncio.sleep(0)  # let it go before the next ones are filled
+                batches = await self._fill(producer, shares)
+            await asyncio.gather(*sending)
+        finally:
+            for task in sending:
+                task.cancel()
+            await asyncio.gather(*sending, return_exceptions=True)
 
     async def _deliver(
         self, producer: Producer, shares: Sequence[Share], batches: list[Batch], deadline: float
@@ -147,13 +167,6 @@ class KafkaPublisher(Publisher):
         while batches:
             await producer.deliver(batches, deadline)
             batches = await self._fill(producer, shares)
-
-    async def _fill_all(self, producer: Producer, shares: Sequence[Share]) -> list[list[Batch]]:
-        """All batches, those of each share in their order."""
-        rounds = []
-        while batches := await self._fill(producer, shares):
-            rounds.append(batches)
-        return rounds
 
     async def _fill(self, producer: Producer, shares: Sequence[Share]) -> list[Batch]:
         """The next batch of each share that has one."""
@@ -176,21 +189,6 @@ class KafkaPublisher(Publisher):
         except (KafkaError, NotImplementedError) as error:
             reason, setting = explained(error, self._options)
             raise BrokerUnavailable(reason, setting=setting) from error
-
-
-async def _side_by_side(producer: Producer, rounds: Sequence[list[Batch]], deadline: float) -> None:
-    """Send batches of a partition without waiting for the one before.
-
-    The cluster takes none out of order, and in a transaction nothing is lost by a window that has to be sent again.
-    """
-    for start in range(0, len(rounds), IN_FLIGHT):
-        sending = [asyncio.create_task(producer.deliver(batches, deadline)) for batches in rounds[start:][:IN_FLIGHT]]
-        try:
-            await asyncio.gather(*sending)
-        finally:
-            for task in sending:
-                task.cancel()
-            await asyncio.wait(sending)
 
 
 def _transactional_id(source: Source) -> str:

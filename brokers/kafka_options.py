@@ -17,7 +17,7 @@ Compression = Literal["none", "gzip", "snappy", "lz4", "zstd"]
 
 DEFAULT_TOPIC: Final = "rasa_core_events"
 DEFAULT_PORT: Final = 9092
-DEFAULT_BATCH_BYTES: Final = 1_000_000
+DEFAULT_BATCH_BYTES: Final = 250_000  # a request is copied several times before it is sent: it should fit into caches
 CHECKPOINT_SUFFIX: Final = ".turnlog-checkpoint"
 
 _LONGEST_TOPIC: Final = 249

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -43,18 +44,17 @@ class Form(Struct, frozen=True):
 class Share:
     """The messages of one window that go to one partition, in their order."""
 
-    def __init__(self, form: Form, partition: Partition) -> None:
+    def __init__(self, form: Form, partition: Partition, messages: Sequence[Message], indices: Sequence[int]) -> None:
+        """`messages` are those of the window, `indices` says which of them."""
         self.partition = partition
-        self.messages: list[Message] = []
-        self.indices: list[int] = []  #: where they are in the window
-        self._form = form
+        self._form, self._messages, self._indices = form, messages, indices
         self._batches: list[Batch] = []
         self._filled = 0
 
     @property
     def is_filled(self) -> bool:
         """Whether all are in batches."""
-        return self._filled == len(self.messages)
+        return self._filled == len(self._indices)
 
     @property
     def first_unconfirmed(self) -> int | None:
@@ -64,11 +64,12 @@ class Share:
             if not batch.confirmed:
                 break
             confirmed += batch.count
-        return self.indices[confirmed] if confirmed < len(self.indices) else None
+        return self._indices[confirmed] if confirmed < len(self._indices) else None
 
     def fill(self, producer: Producer) -> Batch:
         """The next batch."""
-        batch = producer.fill(self.partition, self._form.records(self.messages[self._filled :]))
+        messages = map(self._messages.__getitem__, self._indices[self._filled :])
+        batch = producer.fill(self.partition, self._form.records(messages))
         self._batches.append(batch)
         self._filled += batch.count
         return batch
@@ -79,15 +80,10 @@ def shares_of(messages: Sequence[Message], form: Form, partitions: int) -> list[
 
     The conversation alone decides where to, as with its id as the key; so its order is kept without keys as well.
     """
-    shares: dict[int, Share] = {}
+    indices: defaultdict[int, list[int]] = defaultdict(list)
     for index, message in enumerate(messages):
-        number = _hash(message.conversation) % partitions
-        share = shares.get(number)
-        if share is None:
-            share = shares[number] = Share(form, (form.topic, number))
-        share.indices.append(index)
-        share.messages.append(message)
-    return list(shares.values())
+        indices[_hash(message.conversation) % partitions].append(index)
+    return [Share(form, (form.topic, number), messages, chosen) for number, chosen in indices.items()]
 
 
 def next_batches(shares: Iterable[Share], producer: Producer) -> list[Batch]:

@@ -10,6 +10,7 @@ from dialogue.json import dumps
 from dialogue.text import storable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from uuid import UUID
 
     from eventstore.feed import FeedEvent
@@ -17,15 +18,15 @@ if TYPE_CHECKING:
 LONGEST_TYPE: Final = 200  #: characters of a type in headers
 
 
-def message_of(event: FeedEvent, log: UUID, *, replay: str | None = None) -> Message:
-    """The message of an event; `replay` is the id of the replay that sends it again.
+def messages_of(events: Iterable[FeedEvent], log: UUID) -> list[Message]:
+    """The messages of events."""
+    text = str(log)
+    return [_message(event, text, None) for event in events]
 
-    The body is the event's own JSON with `sender_id` in front: the bytes that the log holds are not made anew.
-    """
-    conversation, prefix = _sender(event.conversation)
-    body = prefix + event.body[1:].encode("ascii")
-    identity = f"{_text(log)}-{event.position}"
-    return Message(event.position, conversation, _type(event.type), body, _headers(event, log, replay), identity)
+
+def message_of(event: FeedEvent, log: UUID, *, replay: str | None = None) -> Message:
+    """The message of an event; `replay` is the id of the replay that sends it again."""
+    return _message(event, str(log), replay)
 
 
 def stub_of(message: Message, timestamp: float) -> Message:
@@ -47,6 +48,25 @@ def stub_of(message: Message, timestamp: float) -> Message:
     )
 
 
+def _message(event: FeedEvent, log: str, replay: str | None) -> Message:
+    """The body is the event's own JSON with `sender_id` in front: the bytes that the log holds are not made anew."""
+    position, type_ = event.position, _type(event.type)
+    conversation, prefix = _sender(event.conversation)
+    headers: dict[str, str | int | bool] = {
+        "turnlog-log": log,
+        "turnlog-position": position,
+        "turnlog-version": event.version,
+        "turnlog-generation": event.generation,
+        "turnlog-type": type_,
+    }
+    if event.imported:
+        headers["turnlog-imported"] = True
+    if replay is not None:
+        headers["turnlog-replay"] = replay
+    body = prefix + event.body[1:].encode("ascii")
+    return Message(position, conversation, type_, body, headers, f"{log}-{position}")
+
+
 @lru_cache(maxsize=10_000)
 def _sender(conversation: str) -> tuple[str, bytes]:
     """A conversation's id as headers and keys take it, and the beginning of its bodies."""
@@ -57,21 +77,3 @@ def _sender(conversation: str) -> tuple[str, bytes]:
 def _type(name: str) -> str:
     """A type as headers take it; clients may post any."""
     return storable(name)[:LONGEST_TYPE]
-
-
-_text = lru_cache(maxsize=10)(str)
-
-
-def _headers(event: FeedEvent, log: UUID, replay: str | None) -> dict[str, str | int | bool]:
-    headers: dict[str, str | int | bool] = {
-        "turnlog-log": _text(log),
-        "turnlog-position": event.position,
-        "turnlog-version": event.version,
-        "turnlog-generation": event.generation,
-        "turnlog-type": _type(event.type),
-    }
-    if event.imported:
-        headers["turnlog-imported"] = True
-    if replay is not None:
-        headers["turnlog-replay"] = replay
-    return headers

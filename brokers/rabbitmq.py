@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,14 +12,15 @@ from pika import spec
 from pika.exceptions import ChannelClosedByBroker
 
 from brokers import rabbitmq_faults as faults
-from brokers.errors import BrokerUnavailable, PublishFailed
+from brokers.errors import BrokerUnavailable, PublishFailed, RelayStopped
 from brokers.publisher import Mark, Publisher
 from brokers.rabbitmq_connection import connect
 from brokers.rabbitmq_frames import Frames
+from brokers.rabbitmq_mark import Marks, Note
 from brokers.rabbitmq_topology import Topology
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncIterator, Sequence
 
     from brokers.publisher import Message, Source, Window
     from brokers.rabbitmq_connection import Channel, Connection
@@ -32,36 +34,71 @@ LARGE: Final = 65_536  #: bytes of a body that every broker takes
 
 
 class RabbitMQPublisher(Publisher):
-    """Publishes to one exchange over one connection."""
+    """Publishes to one exchange over one connection.
+
+    A mark is kept where RabbitMQ lets us. Without one, which a person may have deleted, the relay's own checkpoint says
+    where to go on: so `keeps_mark` is false from `open` on if there was none to return.
+    """
 
     def __init__(self, options: RabbitMQOptions) -> None:
         super().__init__({})
+        self.keeps_mark = True
         self.max_message_bytes = options.max_message_bytes
         self._options = options
         self._connection: Connection | None = None
         self._sender: _Sender | None = None
+        self._marks: Marks | None = None  # of the live relay; a replay has none
+        self._source: Source | None = None
+        self._finished = 0  # position up to which nothing is published again
 
     async def open(self, source: Source) -> Mark | None:
-        """Connect, and declare everything as if the broker were new, which it may be. It keeps no mark."""
-        try:
-            async with asyncio.timeout(OPEN_SECONDS):
-                self._connection = await connect(self._options, f"turnlog {source.broker}", self._tell_blocked)
-                channel = await Topology(self._connection, self._options).declare()
-                self._sender = await _Sender.open(self._connection, channel, self._options)
-        except TimeoutError as error:
-            raise faults.silent(self._options, OPEN_SECONDS) from error
+        """Connect, declare everything as if the broker were new, which it may be, and read the mark, if there is one.
+
+        After a window that failed half-way, the mark of our own log is not returned: the relay's checkpoint has the
+        position that was confirmed, and the mark only the one before which it can't be.
+        """
+        self._source = source
+        async with self._in_time():
+            self._connection = await connect(self._options, f"turnlog {source.broker}", self._tell_blocked)
+            channel = await Topology(self._connection, self._options).declare()
+            self._sender = await _Sender.open(self._connection, channel, self._options)
+            mark = await self._read_mark(source) if source.replay is None else None
         if not self._options.are_queues_given:
             log.info("`queues` is not set: the default is used", queues=self._options.queues)
-        return None
+        self.keeps_mark = mark is not None
+        return mark
 
     async def publish(self, window: Window) -> None:
-        """Publish the messages; a message that is not confirmed ends it, and nothing is sent twice here."""
+        """Publish the messages; a message that is not confirmed ends it, and nothing is sent twice here.
+
+        Raises:
+            PublishFailed: a message was not confirmed, or may not have been.
+            RelayStopped: the window was published long ago, as far as the broker's mark knows.
+        """
         assert self._sender is not None, "it is not open"
-        await self._sender.send(window.messages)
+        first = window.messages[0].position if window.messages else window.mark.position
+        self._refuse_finished(first)
+        if len(window.messages) > self._options.window:
+            self._note_partial(first, window)  # should the connection get lost, not all of it is published again
+        try:
+            await self._sender.send(window.messages)
+        except PublishFailed as error:
+            if error.confirmed:
+                self._note_partial(first, window)
+            raise
+        self._note(window.mark)
+
+    async def set_mark(self, source: Source, mark: Mark) -> None:
+        """Say by hand where the relay goes on; what the queues hold stays. Where no mark can be kept, that is told."""
+        async with self._in_time():
+            self._connection = await connect(self._options, f"turnlog {source.broker}", self._tell_blocked)
+            self._marks = await Marks.open(self._connection, self._options, source)
+            self._note(mark)
+            await self._marks.settle()
 
     async def close(self) -> None:
         """End the connection, within seconds whatever the broker does."""
-        connection, self._connection, self._sender = self._connection, None, None
+        connection, self._connection, self._sender, self._marks = self._connection, None, None, None
         if connection is not None:
             await connection.end()
 
@@ -69,6 +106,45 @@ class RabbitMQPublisher(Publisher):
         """Return when the connection or its channel is gone."""
         assert self._connection is not None, "it is not open"
         await self._connection.failed.wait()
+
+    # ---- the mark ----
+
+    async def _read_mark(self, source: Source) -> Mark | None:
+        assert self._connection is not None
+        self._marks = await Marks.open(self._connection, self._options, source)
+        note = await self._marks.read()
+        if note is None:
+            return None
+        if note.is_partial and note.log == source.log:
+            self._finished = note.position
+            return None
+        return Mark(note.log, note.position, note.chain, note.epoch)
+
+    def _note(self, mark: Mark) -> None:
+        if self._marks is not None:
+            self._marks.write(Note(mark.log, mark.position, mark.chain, mark.epoch))
+
+    def _note_partial(self, first: int, window: Window) -> None:
+        """Let the relay's checkpoint count, which is nowhere before this window unless it comes from an older copy."""
+        if self._marks is not None:
+            self._marks.write(Note(window.mark.log, first - 1, b"", window.mark.epoch, is_partial=True))
+
+    def _refuse_finished(self, position: int) -> None:
+        if 0 < position <= self._finished:
+            assert self._source is not None
+            raise RelayStopped(
+                f"the checkpoint lets position {position} be published next, and the broker has confirmed all up to "
+                f"{self._finished}: the database was restored from an older copy: `turnlog relay --broker "
+                f"{self._source.broker} --set-position N` goes on after position N of this log"
+            )
+
+    @contextlib.asynccontextmanager
+    async def _in_time(self) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(OPEN_SECONDS):
+                yield
+        except TimeoutError as error:
+            raise faults.silent(self._options, OPEN_SECONDS) from error
 
     def _tell_blocked(self, reason: str | None) -> None:
         self.paused(None if reason is None else f"RabbitMQ blocks publishing: {reason}")

@@ -175,16 +175,36 @@ class Channel:
             ChannelClosedByBroker: the broker refuses; the channel is of no use any more.
             BrokerUnavailable: the connection failed.
         """
-        answers: list[Any] = []
+        await self._answer(lambda answered: getattr(self.channel, method)(**arguments, callback=answered))
 
-        def answered(answer: Any) -> None:
+    async def get(self, queue: str) -> tuple[int, bytes] | None:
+        """Take the next message of a queue, as its delivery tag, which is to be acknowledged, and its body.
+
+        None when the queue is empty. Raises as above.
+        """
+
+        def ask(answered: Callable[..., None]) -> None:
+            self.channel.add_callback(answered, [spec.Basic.GetEmpty])
+            self.channel.basic_get(queue, answered)
+
+        answer = await self._answer(ask)
+        if len(answer) == 1:  # of an empty queue
+            return None
+        _channel, method, _properties, body = answer
+        return method.delivery_tag, body
+
+    async def _answer(self, ask: Callable[[Callable[..., None]], None]) -> tuple[Any, ...]:
+        answers: list[tuple[Any, ...]] = []
+
+        def answered(*answer: Any) -> None:
             answers.append(answer)
             self._connection.wake()
 
-        getattr(self.channel, method)(**arguments, callback=answered)
+        ask(answered)
         await self._connection.until(lambda: bool(answers) or self._refusal is not None)
         if self._refusal is not None:
             raise self._refusal
+        return answers[0]
 
     def _on_close(self, _channel: Any, reason: Exception) -> None:
         if isinstance(reason, ChannelClosedByBroker):

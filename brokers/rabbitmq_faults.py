@@ -117,6 +117,18 @@ def refused(options: RabbitMQOptions) -> BrokerUnavailable:
     )
 
 
+def no_mark(options: RabbitMQOptions, queue: str, refusal: ChannelClosedByBroker | None) -> tuple[str, str]:
+    """Why no mark is kept, and what a person may do; `refusal` is None when the mark was not confirmed, but refused."""
+    if refusal is None:
+        return "the queue can't write (nack)", "look at the queue"
+    if refusal.reply_code == ACCESS_REFUSED:
+        rights = f"configure and read {queue}, and write to {queue} and to amq.default"
+        return refusal.reply_text, f"let user {options.username!r} {rights}"
+    if refusal.reply_code == PRECONDITION_FAILED:
+        return refusal.reply_text, "delete the queue: the relay makes it again"
+    return refusal.reply_text, "look at the queue"
+
+
 def _cause(error: OSError) -> str:
     """The system's words. A name that has several addresses may have several errors, in one text: the first counts."""
     number = error.errno

@@ -16,7 +16,7 @@ import structlog
 
 from brokers import parking
 from brokers.errors import BrokerUnavailable, PublishFailed, RelayStopped
-from brokers.messages import message_of, stub_of
+from brokers.messages import messages_of, stub_of
 from brokers.publisher import Mark, Source, Window
 from brokers.status import Sayings
 from eventstore import Checkpoint, CheckpointMoved, CorruptLog, ForeignLog, LeaseLost, StoreUnavailable
@@ -175,7 +175,7 @@ class Relay:
         if stretch is None:
             return None
         wanted = [event for event in stretch.events if self._broker.publish_imported or not event.imported]
-        messages = [message_of(event, log_id) for event in wanted]
+        messages = messages_of(wanted, log_id)
         if any(len(message.body) > publisher.max_message_bytes for message in messages):
             messages = await self._parked(messages, wanted, publisher.max_message_bytes)
         return Window(tuple(messages), Mark(log_id, stretch.position, stretch.chain, holding.lease.epoch))

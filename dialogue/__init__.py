@@ -1,7 +1,8 @@
 """What a conversation is: its events and their JSON, the state folded from them, the domain, stories. Pure: no I/O."""
 
 from dialogue.applied import applied
-from dialogue.domain import Domain, Fault, InvalidDomain, Slot, parse_domain
+from dialogue.domain import Domain
+from dialogue.domain_files import InvalidDomain, parse_domain, read_domain
 from dialogue.events import (
     SCHEMA_VERSION,
     ActionExecuted,
@@ -38,6 +39,8 @@ from dialogue.events import (
 from dialogue.faults import InvalidEvent
 from dialogue.json import MAX_DEPTH, InvalidJson, dumps, loads
 from dialogue.sessions import begins_session, session_start, starts_session
+from dialogue.slots import Slot
+from dialogue.source import Fault
 from dialogue.stories import story
 from dialogue.tracker import (
     ACTION_LISTEN,
@@ -107,6 +110,7 @@ __all__ = [
     "loads",
     "needs_history",
     "parse_domain",
+    "read_domain",
     "session_start",
     "stamp",
     "starts_session",

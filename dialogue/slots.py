@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from msgspec import Struct
 
-SLOT_TYPES: Final = ("text", "bool", "categorical", "float", "list", "any")
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+FEATURED_TYPES: Final = ("text", "bool", "categorical", "float", "list")
+SLOT_TYPES: Final = (*FEATURED_TYPES, "any")
+OTHER: Final = "__other__"
 MappingType = Literal["from_entity", "from_intent", "from_trigger_intent", "from_text", "custom"]
 
 
@@ -36,7 +42,7 @@ class Slot(Struct, frozen=True, dict=True):
 
     type: str
     initial_value: Any = None
-    influences: bool = False  #: whether policies see it
+    influences: bool = False  #: whether policies see it; never true but for FEATURED_TYPES
     values: tuple[str, ...] = ()  #: of a categorical slot, as they are written
     low: float = 0.0  #: of a float slot
     high: float = 1.0
@@ -48,4 +54,57 @@ class Slot(Struct, frozen=True, dict=True):
 
     def features(self, value: Any) -> tuple[float, ...] | None:
         """Return what policies see of a value: None when they see nothing of it, as when nothing is set."""
-        raise NotImplementedError
+        if not self.influences or value is None:
+            return None
+        return _FEATURES[self.type](self, value)
+
+    @cached_property
+    def categories(self) -> tuple[str, ...]:
+        """What a categorical slot tells apart, in lower case; the last one is everything else."""
+        values = tuple(value.lower() for value in self.values)
+        return values if OTHER in values else (*values, OTHER)
+
+
+def _of_text(slot: Slot, value: Any) -> tuple[float, ...] | None:
+    return (1.0,)
+
+
+def _of_bool(slot: Slot, value: Any) -> tuple[float, ...] | None:
+    truth = _truth(value)
+    return None if truth is None else (1.0, float(truth))
+
+
+def _truth(value: Any) -> bool | None:
+    """Numbers are true when they are 1; of texts only digits, true and false mean something."""
+    if isinstance(value, str):
+        word = value.strip().lower()
+        return float(value) == 1 if value.isdecimal() else {"true": True, "false": False}.get(word)
+    return value == 1 if isinstance(value, int | float) else None
+
+
+def _of_float(slot: Slot, value: Any) -> tuple[float, ...] | None:
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return (1.0, (max(slot.low, min(slot.high, number)) - slot.low) / (slot.high - slot.low))
+
+
+def _of_list(slot: Slot, value: Any) -> tuple[float, ...] | None:
+    return (1.0,) if value else None
+
+
+def _of_categorical(slot: Slot, value: Any) -> tuple[float, ...] | None:
+    text = str(value).lower()
+    seen = text if text in slot.categories else OTHER
+    index = slot.categories.index(seen)
+    return tuple(float(position == index) for position in range(len(slot.categories)))
+
+
+_FEATURES: Final[dict[str, Callable[[Slot, Any], tuple[float, ...] | None]]] = {
+    "text": _of_text,
+    "bool": _of_bool,
+    "float": _of_float,
+    "list": _of_list,
+    "categorical": _of_categorical,
+}

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import starmap
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from eventstore.errors import CorruptLog
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from eventstore.reads import Reader
 
@@ -17,7 +19,7 @@ WINDOW: Final = 5_000  #: events that are read at once, at most
 WINDOW_BYTES: Final = 4_000_000  #: of bodies that are read at once; a larger one comes alone
 
 # $1, $2 bigint: after and up to which position; $3 bigint: bytes of bodies; $4 text[]: conversations;
-# $5 text[]: types; $6, $7 float8: timestamps from and before
+# $5 text[]: types; $6, $7 float8: timestamps from and before. The columns are the first fields of FeedEvent.
 EVENTS: Final = """
 SELECT position, id, version, generation, type, "timestamp", schema_version, body FROM (
     SELECT e.position, c.id, e.version, CASE
@@ -57,7 +59,7 @@ class FeedEvent(Struct, frozen=True, gc=False):
     timestamp: float  #: Unix seconds, as the event says
     schema_version: int
     body: str
-    imported: bool  #: whether it came from another system's history
+    imported: bool = False  #: whether it came from another system's history
 
 
 class Selection(Struct, frozen=True, kw_only=True):
@@ -119,14 +121,16 @@ class Feed:
         commits = await self._read.fetch(COMMITS, first, last)
         if not commits:
             raise CorruptLog(f"no commit holds position {last}")
+        events = tuple(starmap(FeedEvent, rows))  # a call of ours for each would cost more than all it does
         imports = [(begin, end) for begin, end, imported, _chain in commits if imported]
-        return Stretch(tuple(_event(row, imports) for row in rows), last, commits[-1][3])
+        return Stretch(_marked(events, imports) if imports else events, last, commits[-1][3])
 
 
-def _event(row: Any, imports: list[tuple[int, int]]) -> FeedEvent:
-    position, conversation, version, generation, type_, timestamp, schema_version, body = row
-    imported = any(first <= position <= last for first, last in imports) if imports else False
-    return FeedEvent(position, conversation, version, generation, type_, timestamp, schema_version, body, imported)
+def _marked(events: Iterable[FeedEvent], imports: Sequence[tuple[int, int]]) -> tuple[FeedEvent, ...]:
+    """The events, where those between the positions of an import say so."""
+    return tuple(
+        replace(event, imported=any(first <= event.position <= last for first, last in imports)) for event in events
+    )
 
 
 def _array(values: tuple[str, ...] | None) -> list[str] | None:

@@ -118,6 +118,17 @@ class Trackers:
         held = await self._catch_up(conversation)
         return held.view if held else None
 
+    async def for_turn(self, conversation: str) -> tuple[View | None, float | None]:
+        """The conversation as it is now, and for how many seconds a turn may still hold it (`Head.turn_seconds`).
+
+        Raises:
+            StoreUnavailable: the database is away.
+        """
+        head = await self._store.read.head(conversation)
+        if head is None:
+            return None, None
+        return (await self._catch_up_to(conversation, head)).view, head.turn_seconds
+
     async def at_version(self, conversation: str, version: int) -> View | None:
         """The conversation as it was at a version; None when it never was there. At 0 it has no events yet."""
         held = self._held.get(conversation)
@@ -202,8 +213,9 @@ class Trackers:
 
     async def _catch_up(self, conversation: str) -> _Held | None:
         head = await self._store.read.head(conversation)
-        if head is None:
-            return None
+        return None if head is None else await self._catch_up_to(conversation, head)
+
+    async def _catch_up_to(self, conversation: str, head: Head) -> _Held:
         held = self._held.get(conversation)
         if held is None or held.view.version < head.version:
             held = await self._load(conversation, head, held)

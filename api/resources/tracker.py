@@ -96,11 +96,11 @@ async def _append(service: Service, request: Request, verbosity: Verbosity, writ
     else:
         service.hint.send()
     with written():
-        after = 0 if write.replaces else await _shown_after(service, view, appended.base)
+        after = 0 if write.replaces else await shown_after(service, view, appended.base)
         return json_response(await tracker_document(service.trackers, view, verbosity, after), headers=headers)
 
 
-async def _shown_after(service: Service, view: View, base: int) -> int:
+async def shown_after(service: Service, view: View, base: int) -> int:
     """The version after which the answer to a write begins: with the session that was current when it came, at `base`.
 
     So does Rasa: it loads that session, and new events come behind it, also those that begin a session of their own.

@@ -31,7 +31,7 @@ class Prediction(Struct, frozen=True, kw_only=True):
     """
 
     action: str
-    policy: str
+    policy: str | None
     confidence: float
     is_text: bool = False
     hides_rule_turn: bool = False

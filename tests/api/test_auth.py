@@ -31,7 +31,7 @@ from api.auth import (
     check_key,
 )
 from api.errors import ApiError, NotAuthenticated, NotAuthorized
-from api.secret import Secret
+from assistant.secret import Secret
 
 NOW = 1_800_000_000.0
 SECRET = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"

@@ -17,8 +17,8 @@ from api import database
 from api.database import EmbeddedDatabase, PostgresDatabase
 from api.endpoints import TrackerStore
 from api.flags import BY_NAME, FLAGS
-from api.secret import Secret, public_url
 from api.settings import InvalidSettings, Level, Settings, load
+from assistant.secret import Secret, public_url
 
 HOME = {"HOME": "/home/ann"}
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - never listened on

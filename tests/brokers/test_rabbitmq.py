@@ -48,6 +48,22 @@ class Place(Struct, frozen=True):
     exchange: str
     queue: str
 
+    @classmethod
+    @contextmanager
+    def new(cls, node: RabbitMQ) -> Iterator[Place]:
+        """A place where nothing is declared yet, nor in the end."""
+        place = cls(node, f"exchange-{uuid4()}", f"queue-{uuid4()}")
+        yield place
+        with place.channel() as channel:
+            channel.queue_delete(place.queue)
+            channel.queue_delete(place.mark_queue)
+            channel.exchange_delete(place.exchange)
+
+    @property
+    def mark_queue(self) -> str:
+        """The queue that holds the mark of the relay `pika`."""
+        return f"turnlog-mark-pika/{self.exchange}"
+
     def section(self, **keys: Any) -> dict[str, Any]:
         """The section of endpoints.yml that publishes there."""
         return {"url": self.node.url, "exchange_name": self.exchange, "queues": [self.queue]} | keys
@@ -72,11 +88,8 @@ class Place(Struct, frozen=True):
 @pytest.fixture
 def place(rabbitmq: RabbitMQ) -> Iterator[Place]:
     """Nothing is declared there yet."""
-    place = Place(rabbitmq, f"exchange-{uuid4()}", f"queue-{uuid4()}")
-    yield place
-    with place.channel() as channel:
-        channel.queue_delete(place.queue)
-        channel.exchange_delete(place.exchange)
+    with Place.new(rabbitmq) as place:
+        yield place
 
 
 def publisher_of(section: dict[str, Any], environ: dict[str, str] | None = None) -> RabbitMQPublisher:

@@ -7,23 +7,12 @@ from typing import Any
 
 import pytest
 
-from dialogue import Domain, InvalidDomain, parse_domain
+from dialogue import Domain
 from tests.dialogue.data import recorded, recorded_text
+from tests.dialogue.domains import CUSTOM, faults, parsed
 
 EXAMPLE: dict[str, Any] = recorded("domain_example.json")
 BOT = recorded_text("domain_bot.yml")
-CUSTOM = "mappings: [{type: custom}]"
-
-
-def parsed(*texts: str) -> Domain:
-    return parse_domain([(f"{index}.yml", text) for index, text in enumerate(texts, 1)])
-
-
-def faults(*texts: str) -> list[str]:
-    with pytest.raises(InvalidDomain) as caught:
-        parsed(*texts)
-    assert str(caught.value) == "\n".join(map(str, caught.value.faults))
-    return [str(fault) for fault in caught.value.faults]
 
 
 class TestShown:
@@ -105,7 +94,7 @@ class TestSplit:
 class TestFaults:
     def test_all_of_all_files_are_listed_with_file_and_line(self) -> None:
         first = "intents: [a, a]\nslots:\n  s:\n    type: nope\n    mappings: 5\n  t: text\n"
-        second = "\nresponses: []\nforms:\n  f: {}\n"
+        second = "\nresponses: []\nforms:\n  f: []\n"
         assert faults(first, second, "a: [") == [
             "1.yml:1: 'a' comes twice in intents",
             "1.yml:4: the slot 's' has the type 'nope'; types are text, bool, categorical, float, list, any, "
@@ -113,7 +102,7 @@ class TestFaults:
             "1.yml:5: the slot 's' needs a list of mappings; '- type: custom' leaves it to actions",
             "1.yml:6: the slot 't' must be a mapping, not 'text'",
             "2.yml:2: responses must be a mapping, not a list",
-            "2.yml:4: the form 'f' must be a mapping with a list 'required_slots'",
+            "2.yml:4: the form 'f' must be a mapping with a list 'required_slots', not a list",
             "3.yml:1: did not find expected node content while parsing a flow node",
         ]
 

@@ -1,4 +1,4 @@
-"""The model that the service runs: for now what the tracker needs of it, its domain and its names."""
+"""Models where they lie: a project's folder, a domain file, an archive, or a folder of archives."""
 
 from __future__ import annotations
 
@@ -10,81 +10,47 @@ import zipfile
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
-from msgspec import Struct
-
-from dialogue import Domain, parse_domain
+from assistant.model import Model
+from assistant.project import InvalidModel, is_project, read_project
+from assistant.training import Trained, train
+from dialogue import parse_domain
 from dialogue.yaml12 import load
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
 ARCHIVES: Final = (".tar.gz", ".tgz", ".zip")
 MAX_MEMBER_BYTES: Final = 50_000_000
 _YAML: Final = (".yml", ".yaml")
 
 
-class InvalidModel(ValueError):
-    """There is no model at the path, or it can't be read; the message says which file and why."""
+def load_model(path: Path, *, understands_elsewhere: bool = False) -> Trained:
+    """Read a model: a project's folder, which is trained, a domain file, an archive, or a folder of archives.
 
-
-class Model(Struct, frozen=True):
-    """A loaded model.
-
-    Attributes:
-        file: base name of the archive or folder.
-        id: 32 hex digits, the same for the same content.
-        marks: what each event that is appended with this model carries in its metadata.
-    """
-
-    file: str
-    id: str
-    domain: Domain
-    assistant_id: str | None = None
-
-    @property
-    def marks(self) -> Mapping[str, str]:
-        """`model_id`, and `assistant_id` where the model has one."""
-        return {"model_id": self.id} | ({"assistant_id": self.assistant_id} if self.assistant_id else {})
-
-
-def load_model(path: Path) -> Model:
-    """Read a model: a project's folder, a domain file, an archive, or a folder of archives, of which the newest counts.
-
-    Nothing in an archive is ever executed or unpickled.
+    Of archives the newest counts. Nothing in one is ever executed or unpickled.
 
     Raises:
         InvalidModel: it can't be read.
-        InvalidDomain: its domain has faults; all are listed, with file and line.
+        InvalidDomain, InvalidTraining: its files have faults; all are listed, with file and line.
     """
     if path.is_dir():
-        return _from_folder(path)
+        return _from_folder(path, understands_elsewhere=understands_elsewhere)
     if path.name.endswith(ARCHIVES):
-        return _from_archive(path)
+        return Trained(_from_archive(path))
     if path.suffix in _YAML:
-        return _model(path.name, [(path.name, _read(path))], None, None)
+        return Trained(_model(path.name, [(path.name, _read(path))], None, None))
     raise InvalidModel(
         f"{path}: is neither a project's folder, nor a domain file, nor an archive ({', '.join(ARCHIVES)})"
     )
 
 
-def _from_folder(path: Path) -> Model:
-    domain = sorted(_domain_files(path))
-    if domain:
-        config = path / "config.yml"
-        texts = [(str(file.relative_to(path)), _read(file)) for file in domain]
-        return _model(path.resolve().name, texts, _read(config) if config.is_file() else None, None)
+def _from_folder(path: Path, *, understands_elsewhere: bool) -> Trained:
+    if is_project(path):
+        return train(read_project(path), understands_elsewhere=understands_elsewhere)
     archives = [file for file in path.iterdir() if file.name.endswith(ARCHIVES)]
     if not archives:
-        raise InvalidModel(f"{path}: holds neither a domain (domain.yml, or a folder domain) nor an archive")
-    return _from_archive(max(archives, key=lambda file: file.stat().st_mtime))
-
-
-def _domain_files(path: Path) -> Iterator[Path]:
-    for name in ("domain.yml", "domain.yaml"):
-        if (path / name).is_file():
-            yield path / name
-    for suffix in _YAML:
-        yield from (path / "domain").rglob(f"*{suffix}")
+        raise InvalidModel(f"{path}: holds neither a project (domain.yml, data) nor an archive")
+    return Trained(_from_archive(max(archives, key=lambda file: file.stat().st_mtime)))
 
 
 def _from_archive(path: Path) -> Model:
@@ -133,7 +99,7 @@ def _model(file: str, texts: list[tuple[str, str]], config: str | None, metadata
     content = "\0".join([*(part for text in texts for part in text), config or ""])
     identity = known.get("model_id") or hashlib.sha256(content.encode()).hexdigest()[:32]
     assistant = known.get("assistant_id") or _assistant_id(config)
-    return Model(file, str(identity), parse_domain(texts), assistant)
+    return Model(file=file, id=str(identity), domain=parse_domain(texts), assistant_id=assistant)
 
 
 def _json(text: str | None) -> dict[str, Any]:

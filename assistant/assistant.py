@@ -1,0 +1,196 @@
+"""The assistant of one process: messages, intents and actions come in, and what the bot answers goes out."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+from functools import partial
+from itertools import count
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from msgspec import Struct
+
+from assistant.careful import Careful
+from assistant.draft import Draft, Overtaken
+from assistant.lines import Lines
+from assistant.outside import Outside
+from assistant.turn import TurnTaker, needs_session
+from dialogue import UserUttered, session_start
+from dialogue.policies.prediction import Prediction, Situation
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from assistant.careful import Services
+    from assistant.channels.output import Output
+    from assistant.draft import Ledger
+    from assistant.scene import Scene
+    from assistant.turn import Predictor
+    from dialogue import Domain
+    from eventstore import Turns
+
+Json = dict[str, Any]
+Work = Callable[[Draft, Outside], Awaitable[None]]
+
+PATIENCE: Final = 5  #: so often a turn begins anew because of what was posted meanwhile; then it goes on behind that
+
+
+class Understanding(Protocol):
+    """Who says what a message means."""
+
+    async def parse(self, text: str, conversation: str) -> Json:
+        """The parse data of a text: `text`, `intent`, `entities`, and what the components add."""
+
+
+class Message(Struct, frozen=True, kw_only=True):
+    """What a user said. With `parse_data`, somebody has understood it already."""
+
+    conversation: str
+    text: str | None
+    input_channel: str | None = None
+    metadata: Json = {}
+    parse_data: Json | None = None
+
+
+class Outcome(Struct, frozen=True):
+    """The versions of a conversation between which a turn lies, and whatever was posted meanwhile."""
+
+    base: int
+    version: int
+
+
+class Assistant:
+    """Answers conversations, each of them one turn after the other, over all processes."""
+
+    def __init__(
+        self,
+        domain: Domain,
+        *,
+        policies: Predictor | None,
+        understanding: Understanding,
+        services: Services,
+        ledger: Ledger,
+        turns: Turns,
+        marks: Mapping[str, str],
+        limit: int,
+    ) -> None:
+        self._domain, self._policies, self._understanding = domain, policies, understanding
+        self._services, self._ledger, self._turns, self._marks = services, ledger, turns, marks
+        self._turn_taker = TurnTaker(domain, policies, limit)
+        self._lines = Lines()
+
+    async def answer(self, message: Message, output: Output) -> Outcome:
+        """Take a message in and answer it.
+
+        Raises:
+            StoreUnavailable: the database is away. What is in the log by then stays there.
+            TurnLost: this process stood still for so long that another one went on with the conversation.
+        """
+        async with self._lines.turn(message.conversation):
+            event = await self._understood(message)
+            work = partial(self._turn_taker.answer, message=event, session_metadata=message.metadata)
+            return await self._run(message.conversation, output, work)
+
+    async def take_in(self, message: Message, output: Output) -> Outcome:
+        """Take a message in, with the slots that it fills, and leave the answer to somebody else. As `answer`."""
+        async with self._lines.turn(message.conversation):
+            event = await self._understood(message)
+            work = partial(self._turn_taker.take_in, message=event, session_metadata=message.metadata)
+            return await self._run(message.conversation, output, work)
+
+    async def trigger(self, conversation: str, intent: str, entities: list[Json], output: Output) -> Outcome:
+        """Answer as if a message with this intent had come, through the channel of the last one. As `answer`."""
+        async with self._lines.turn(conversation):
+            return await self._run(conversation, output, partial(self._trigger, intent, entities))
+
+    async def execute(
+        self, conversation: str, action: str, policy: str | None, confidence: float, output: Output
+    ) -> Outcome:
+        """Run an action as if it had been predicted. As `answer`; raises UnknownAction as well."""
+        work = partial(self._turn_taker.execute, name=action, policy=policy, confidence=confidence)
+        async with self._lines.turn(conversation):
+            return await self._run(conversation, output, work)
+
+    async def parse(self, text: str) -> Json:
+        """What a text means."""
+        return await self._understanding.parse(text, "default")
+
+    def predict(self, scene: Scene) -> tuple[Prediction, Scene]:
+        """The next action of a conversation, and the scene that it was predicted in: a session may be due. No I/O."""
+        if needs_session(scene, time.time()):
+            scene = scene.after(session_start(time.time(), self._marks))
+        return self.predict_here(scene), scene
+
+    def predict_here(self, scene: Scene) -> Prediction:
+        """The next action in exactly this scene. No I/O."""
+        assert self._policies is not None  # who asks has looked: `can_predict`
+        return self._policies.predict(Situation(scene.tracker, scene.since_reset))
+
+    @property
+    def can_predict(self) -> bool:
+        """Whether there is a dialogue model."""
+        return self._policies is not None
+
+    # --- turns ---
+
+    async def _run(self, conversation: str, output: Output, work: Work) -> Outcome:
+        draft = Draft(
+            conversation,
+            output.name,
+            domain=self._domain,
+            marks=self._marks,
+            ledger=self._ledger,
+            turns=self._turns,
+            deliver=partial(output.send, conversation),
+        )
+        outside, is_done = Careful(self._services, draft), False
+        try:
+            for attempt in count(1):
+                with contextlib.suppress(Overtaken):
+                    await draft.begin(insists=attempt > PATIENCE)
+                    await work(draft, outside)
+                    await draft.write()
+                    is_done = True
+                    break
+        finally:
+            await draft.close(cut_off=not is_done)
+        return Outcome(draft.base, draft.scene.tracker.version)
+
+    async def _trigger(self, intent: str, entities: list[Json], draft: Draft, outside: Outside) -> None:
+        event = _external(intent, entities, draft.scene.tracker.latest_input_channel)
+        await self._turn_taker.answer(draft, outside, event)
+
+    async def _understood(self, message: Message) -> UserUttered:
+        parsed = message.parse_data or await self._understanding.parse(message.text or "", message.conversation)
+        return _uttered(message, parsed)
+
+
+def _uttered(message: Message, parsed: Json) -> UserUttered:
+    message_id = uuid.uuid4().hex
+    return UserUttered(
+        timestamp=time.time(),
+        metadata=message.metadata,
+        text=message.text,
+        input_channel=message.input_channel,
+        message_id=message_id,
+        parse_data=_parse_data(parsed, message.text, message_id, message.metadata),
+    )
+
+
+def _external(intent: str, entities: list[Json], channel: str | None) -> UserUttered:
+    text, metadata = f"EXTERNAL: {intent}", {"is_external": True}
+    parsed = {"intent": {"name": intent}, "entities": entities}
+    return UserUttered(
+        timestamp=time.time(),
+        metadata=metadata,
+        text=text,
+        input_channel=channel,
+        parse_data=_parse_data(parsed, text, None, metadata),
+    )
+
+
+def _parse_data(parsed: Json, text: str | None, message_id: str | None, metadata: Json) -> Json:
+    known = {"text": text, "message_id": message_id, "metadata": metadata}
+    return {"intent": {}, "entities": [], **known, **parsed, **known}

@@ -1,0 +1,1 @@
+"""Where messages come from, and where what the bot says goes to."""

@@ -1,0 +1,1 @@
+"""Understanding: which intent a message has, and which entities it names."""

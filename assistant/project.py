@@ -1,0 +1,76 @@
+"""A bot's project as its people write it: a folder with a domain, stories, rules, NLU data and a configuration."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+YAML: Final = (".yml", ".yaml")
+_TRAINING: Final = (*YAML, ".md")  # the latter only to say how to convert it
+
+
+class InvalidModel(ValueError):
+    """There is no model at the path, or it can't be read; the message says which file and why."""
+
+
+class Project(Struct, frozen=True):
+    """The files of a project as (name, text), names as seen from its folder, in the order in which they count."""
+
+    name: str
+    domain: tuple[tuple[str, str], ...]
+    data: tuple[tuple[str, str], ...]
+    config: tuple[str, str] | None
+
+
+def read_project(folder: Path) -> Project:
+    """Read a project: `domain.yml` or the folder `domain`, the folder `data`, and `config.yml`.
+
+    Raises:
+        InvalidModel: a file can't be read.
+    """
+    config = next(_existing(folder, "config"), None)
+    return Project(
+        folder.resolve().name,
+        tuple(_text(folder, path) for path in _domain_files(folder)),
+        tuple(_text(folder, path) for path in _files(folder / "data", _TRAINING)),
+        None if config is None else _text(folder, config),
+    )
+
+
+def is_project(folder: Path) -> bool:
+    """Whether a folder holds a project rather than, say, archives."""
+    return bool(_domain_files(folder)) or (folder / "data").is_dir()
+
+
+def _domain_files(folder: Path) -> list[Path]:
+    return [*_existing(folder, "domain"), *_files(folder / "domain", YAML)]
+
+
+def _existing(folder: Path, stem: str) -> Iterator[Path]:
+    return (folder / (stem + suffix) for suffix in YAML if (folder / (stem + suffix)).is_file())
+
+
+def _files(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
+    """All files below a folder, links followed; sorted, as Rasa reads them."""
+    found, seen = [], set()
+    for path, folders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(path)
+        if real in seen:
+            folders.clear()  # a link that leads back up
+            continue
+        seen.add(real)
+        found += [Path(path, file) for file in files if file.endswith(suffixes) and not file.startswith(".")]
+    return sorted(found)
+
+
+def _text(folder: Path, path: Path) -> tuple[str, str]:
+    try:
+        return str(path.relative_to(folder)), path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidModel(f"{path}: can't be read: {error}") from error

@@ -1,0 +1,150 @@
+"""From a project to a model: everything is read and checked, and then learned."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+
+from assistant.model import DialogueModel, Model
+from assistant.nlu.training import train_nlu
+from assistant.nlu.training_data import Example, read_nlu
+from dialogue import Domain, Fault, InvalidDomain
+from dialogue.domain_files import read_domain
+from dialogue.policies import training as policies
+from dialogue.policies.configuration import InvalidPolicies, parse_policies
+from dialogue.shapes import kind
+from dialogue.source import Source, read_sources
+from dialogue.training.annotations import AnnotatedText
+from dialogue.training.files import InvalidTraining, read_files
+from dialogue.training.stories import Stories, UserStep, read_stories
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from assistant.project import Project
+    from dialogue.policies.configuration import PolicyConfig
+
+
+class Trained(Struct, frozen=True):
+    """A model, and what is odd about the files that it was made of."""
+
+    model: Model
+    warnings: tuple[Fault, ...] = ()
+
+
+def train(project: Project, *, understands_elsewhere: bool = False) -> Trained:
+    """Return the model of a project.
+
+    With `understands_elsewhere` an NLU server will read the messages: the project's pipeline is not looked at.
+
+    Raises:
+        InvalidTraining: with every fault in the project's files.
+    """
+    training = _Training(project, understands_elsewhere=understands_elsewhere)
+    model = training.model()
+    if model is None:
+        raise InvalidTraining(training.faults)
+    return Trained(model, tuple(training.warnings))
+
+
+class _Training:
+    """Gathers faults and warnings of one project; a step whose input is faulty is left out."""
+
+    def __init__(self, project: Project, *, understands_elsewhere: bool) -> None:
+        self.faults: list[Fault] = []
+        self.warnings: list[Fault] = []
+        self._project = project
+        self._understands_elsewhere = understands_elsewhere
+
+    def model(self) -> Model | None:
+        """The model; None when there are faults."""
+        domain, config = self._domain(), self._config()
+        files = read_files(self._project.data)
+        self._note(files.faults, files.warnings)
+        stories = self._stories(files.sources)
+        nlu = read_nlu(files.sources, tuple(_spoken(stories)))
+        self._note(nlu.faults, nlu.warnings)
+        learned = train_nlu(None if self._understands_elsewhere else config, nlu.data)
+        self._note(learned.faults, learned.warnings)
+        configs = self._policies(config, needed=bool(stories.stories))
+        if self.faults or domain is None:
+            return None
+        dialogue = None
+        if stories.stories:
+            trained = policies.train(domain, stories, configs)
+            self.warnings += trained.warnings
+            domain, dialogue = trained.domain, DialogueModel(configs, trained.tables)
+        return Model(
+            file=self._project.name,
+            id=_identity(self._project),
+            domain=domain,
+            assistant_id=_assistant_id(config),
+            dialogue=dialogue,
+            nlu=learned.model,
+        )
+
+    def _domain(self) -> Domain | None:
+        try:
+            domain, warnings = read_domain(self._project.domain)
+        except InvalidDomain as error:
+            self.faults += error.faults
+            return None
+        self.warnings += warnings
+        return domain
+
+    def _config(self) -> Source | None:
+        if self._project.config is None:
+            return None
+        sources, faults = read_sources([self._project.config])
+        self.faults += faults
+        if not sources or sources[0].value is None:
+            return None
+        if isinstance(sources[0].value, dict):
+            return sources[0]
+        self.faults.append(sources[0].fault((), f"a configuration is a mapping, not {kind(sources[0].value)}"))
+        return None
+
+    def _stories(self, sources: Sequence[Source]) -> Stories:
+        try:
+            stories = read_stories(sources)
+        except InvalidTraining as error:
+            self.faults += error.faults
+            return Stories(())
+        return stories
+
+    def _policies(self, config: Source | None, *, needed: bool) -> tuple[PolicyConfig, ...]:
+        if not needed:
+            return ()
+        try:
+            return parse_policies({} if config is None else config.value)
+        except InvalidPolicies as error:
+            if config is None:
+                self.faults.append(Fault("config.yml", 1, f"is missing: {error}"))
+            else:
+                self.faults += [config.fault(path, reason) for path, reason in error.faults]
+            return ()
+
+    def _note(self, faults: Sequence[Fault], warnings: Sequence[Fault]) -> None:
+        self.faults += faults
+        self.warnings += warnings
+
+
+def _spoken(stories: Stories) -> Iterator[Example]:
+    """What users say word for word in stories, where its intent is given as well."""
+    for story in stories.stories:
+        for step in story.steps:
+            if isinstance(step, UserStep) and step.intent and step.text:
+                yield Example(step.intent, AnnotatedText(step.text))
+
+
+def _identity(project: Project) -> str:
+    """32 hex digits over all that the model is made of."""
+    files: list[Any] = [*project.domain, *project.data, project.config]
+    return hashlib.sha256(repr(files).encode()).hexdigest()[:32]
+
+
+def _assistant_id(config: Source | None) -> str | None:
+    name = config.value.get("assistant_id") if config else None
+    return str(name) if name else None
