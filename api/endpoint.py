@@ -27,7 +27,7 @@ from api.errors import (
 from api.logs import redact
 from api.metrics import EndpointMetrics
 from dialogue import InvalidEvent, InvalidJson
-from eventstore import AppendTooLarge, IdempotencyKeyReused, StoreUnavailable, WrongExpectedVersion
+from eventstore import AppendTooLarge, IdempotencyKeyReused, StoreUnavailable, TurnLost, WrongExpectedVersion
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterator
@@ -146,6 +146,8 @@ def as_api_error(error: BaseException, service: Service, request: Request) -> Ap
             return KeyReused(error.key)
         case AppendTooLarge():
             return TooLarge(error.limit, error.size)
+        case TurnLost():
+            return StorageUnavailable("The process stood still; another one may have answered meanwhile.", "unknown")
         case StoreUnavailable():
             outcome = error.outcome if request.method in ("POST", "PUT") else None
             return StorageUnavailable(f"The database is not available: {error.reason}", outcome, error.retry_after)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -12,7 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 YAML: Final = (".yml", ".yaml")
-_TRAINING: Final = (*YAML, ".md")  # the latter only to say how to convert it
+_TRAINING: Final = (*YAML, ".md")
+_OLD_TRAINING_DATA: Final = re.compile(r"^## *(?:intent|synonym|regex|lookup):|^## .+\n+\* *\w", re.MULTILINE)
 
 
 class InvalidModel(ValueError):
@@ -38,7 +40,7 @@ def read_project(folder: Path) -> Project:
     return Project(
         folder.resolve().name,
         tuple(_text(folder, path) for path in _domain_files(folder)),
-        tuple(_text(folder, path) for path in _files(folder / "data", _TRAINING)),
+        tuple(file for path in _files(folder / "data", _TRAINING) if _is_training_data(file := _text(folder, path))),
         None if config is None else _text(folder, config),
     )
 
@@ -46,6 +48,12 @@ def read_project(folder: Path) -> Project:
 def is_project(folder: Path) -> bool:
     """Whether a folder holds a project rather than, say, archives."""
     return bool(_domain_files(folder)) or (folder / "data").is_dir()
+
+
+def _is_training_data(file: tuple[str, str]) -> bool:
+    """Markdown may be of an old version, which is then told how to convert it, or for people to read."""
+    name, text = file
+    return not name.endswith(".md") or _OLD_TRAINING_DATA.search(text) is not None
 
 
 def _domain_files(folder: Path) -> list[Path]:

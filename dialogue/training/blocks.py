@@ -12,7 +12,6 @@ from dialogue.training.stories import (
     CheckpointStep,
     LoopStep,
     OrStep,
-    Place,
     SlotStep,
     Step,
     Story,
@@ -139,6 +138,3 @@ class _Cutting:
             exits = dict.fromkeys(exit_ for draft in self._open for exit_ in draft.exits)
             self._open = [_Draft(map(Entrance, exits))]
         return self._open
-
-
-__all__ = ["START", "Block", "Checkpoint", "Entrance", "Place", "PlainStep", "blocks"]

@@ -133,10 +133,10 @@ class _Ways:
         reached = {exit_ for index in self._reached for exit_ in self._parts[index].block.exits}
         for part in self._parts:
             for entrance in part.block.entrances:
-                if entrance.checkpoint not in (START, *reached):
+                if isinstance(entrance.checkpoint, str) and entrance.checkpoint not in reached:
                     yield _unsatisfied("start", entrance.checkpoint, part.block)
             for exit_ in part.block.exits:
-                if exit_ not in self._doors:
+                if isinstance(exit_, str) and exit_ not in self._doors:
                     yield _unsatisfied("end", exit_, part.block)
 
     def _after(self, part: _Part) -> dict[int, list[Entrance]]:
@@ -199,7 +199,7 @@ def _slots_set(beats: Iterable[Beat], domain: Domain) -> dict[str, Any]:
     return {event.name: domain.slots[event.name].holds(event.value) for event in known}
 
 
-def _unsatisfied(side: str, checkpoint: Checkpoint, block: Block) -> Fault:
+def _unsatisfied(side: str, checkpoint: str, block: Block) -> Fault:
     other = {"start": "end", "end": "start"}[side]
     reason = (
         f"Unsatisfied {side} checkpoint '{checkpoint}' in block '{block.story.name}'. "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dialogue.policies.configuration import RulesConfig
-from dialogue.policies.learning import RuleTable, StoryTable
+from dialogue.policies.learning import RuleTable
 from dialogue.policies.training import train
 from dialogue.training.stories import Stories
 from tests.dialogue.training.bots import (
-    BOTS,
     LEARNED,
     RULES,
     STORIES,
@@ -34,12 +31,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dialogue.policies.configuration import PolicyConfig
+    from dialogue.policies.learning import StoryTable
 
 
 def as_recorded(configs: Sequence[PolicyConfig], tables: Sequence[RuleTable | StoryTable]) -> dict[str, Any]:
     """The tables under the names and in the words of the recordings."""
     result: dict[str, Any] = {}
-    for config, table in zip(configs, tables, strict=True):
+    for index, (config, table) in enumerate(zip(configs, tables, strict=True)):
         if isinstance(table, RuleTable):
             result[config.name] = {
                 "rules": table.rules,
@@ -49,8 +47,7 @@ def as_recorded(configs: Sequence[PolicyConfig], tables: Sequence[RuleTable | St
                 "rules_not_in_stories": list(table.rules_not_in_stories),
             }
         else:
-            number = sum(name.startswith(config.name) for name in result)
-            result[f"{config.name}{number}"] = table.lookup
+            result[f"{config.name}{index}"] = table.lookup
     return result
 
 
@@ -90,10 +87,9 @@ def test_a_fault_says_where_it_is(name: str, file: str, line: int) -> None:
     assert fault_of_bot(name)[0][:2] == (file, line)
 
 
-def test_every_bot_was_looked_at() -> None:
-    # Rasa's trainer crashes over the keywords of this one; its rule is as good as any.
+def test_keywords_do_not_matter_to_rules() -> None:
+    # Rasa's training crashes over the keywords of this bot.
     assert train_bot("err_keyword_twice")[0].tables
-    assert len(BOTS) == len(LEARNED) + 8
 
 
 @pytest.mark.parametrize("name", ["rule_conditions", "form_unhappy_story"])
@@ -163,8 +159,8 @@ class TestFaults:
             "config.yml:1: You have defined a form action, but have not"
         )
         assert faults("stories: []\n", {**RULES, "core_fallback_action_name": "action_z"}) == [
-            "config.yml:1: The fallback action 'action_z' which was configured for the RulePolicy must be present in the "
-            "domain."
+            "config.yml:1: The fallback action 'action_z' which was configured for the RulePolicy must be present in "
+            "the domain."
         ]
 
     def test_a_rule_may_have_more_messages_if_that_is_allowed(self) -> None:
@@ -187,8 +183,8 @@ class TestWarnings:
     def test_rules_that_leave_a_loop_standing(self) -> None:
         text = "rules:\n- rule: why\n  condition: [{active_loop: f}]\n  steps:\n  - intent: a\n  - action: utter_a\n"
         assert self.of(text) == [
-            "data.yml:6: the rule 'why' listens inside the loop 'f' without running it, so this loop does not go on: end "
-            "with 'action: f', or leave the loop out of the condition"
+            "data.yml:6: the rule 'why' listens inside the loop 'f' without running it, so this loop does not go on: "
+            "end with 'action: f', or leave the loop out of the condition"
         ]
         assert self.of(text + "  - action: f\n") == []
         assert self.of(text + "  wait_for_user_input: false\n") == []
@@ -205,10 +201,10 @@ class TestWarnings:
         assert self.of(
             f"stories: [{{story: s, steps: {A}}}]\n", STORIES, RULES, {"name": "AugmentedMemoizationPolicy"}
         ) == [
-            "config.yml:1: Found a rule-based policy in your configuration but no rule-based training data: RulePolicy has "
-            "no rules",
-            "config.yml:1: Found policies MemoizationPolicy, AugmentedMemoizationPolicy with same priority 3: the first "
-            "decides between equals",
+            "config.yml:1: Found a rule-based policy in your configuration but no rule-based training data: RulePolicy "
+            "has no rules",
+            "config.yml:1: Found policies MemoizationPolicy, AugmentedMemoizationPolicy with same priority 3: the "
+            "first decides between equals",
         ]
 
     def test_rules_without_a_policy_for_them(self) -> None:
@@ -238,15 +234,3 @@ def test_the_order_of_stories_and_rules_does_not_change_what_is_learned(written:
     configs = policies(STORIES, RULES)
     first, second = (train(domain(), Stories(tuple(order)), configs).tables for order in (read, shuffled))
     assert first == second
-
-
-def test_the_same_stories_teach_less_the_further_a_policy_looks_back() -> None:
-    text = f"stories: [{{story: s, steps: {A}}}, {{story: t, steps: [{{intent: b}}, {{action: utter_a}}]}}]\n"
-    sizes = []
-    for history in (1, 2, None):
-        (table, _) = trained(text, {**STORIES, "max_history": history}, RULES).tables
-        assert isinstance(table, StoryTable)
-        sizes.append(len(table.lookup))
-    assert sizes == sorted(sizes)
-    assert isinstance(policies(RULES)[0], RulesConfig)
-    assert json.dumps(sizes)

@@ -222,7 +222,7 @@ _PLACE = Place("data.yml", 1)
 _INTENTS = st.sampled_from("abcd").map(lambda name: UserStep(place=_PLACE, intent=name, text=None))
 _ACTIONS = st.sampled_from("abcd").map(lambda name: ActionStep(place=_PLACE, name=f"utter_{name}", text=None))
 _ORS = st.lists(_INTENTS, min_size=1, max_size=3).map(lambda choices: OrStep(place=_PLACE, choices=tuple(choices)))
-_BODIES = st.lists(_INTENTS | _ACTIONS | _ORS, min_size=1, max_size=4)
+_BODIES: st.SearchStrategy[list[Step]] = st.lists(_INTENTS | _ACTIONS | _ORS, min_size=1, max_size=4)
 
 
 def _at(checkpoint: int | None) -> list[Step]:
