@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 from typing import TYPE_CHECKING, Final
@@ -28,6 +29,8 @@ def run_background(settings: Settings, pipe: Connection) -> None:
     os.nice(NICENESS)
     parent = Parent(pipe, settings.limits.graceful_shutdown_timeout + 5)
     database = parent.database()
+    gc.freeze()  # the modules stay for ever: the collector need not look at them again and again
+    gc.set_threshold(20_000, 20, 20)
     if database is not None:
         asyncio.run(_work(settings, database, parent))
 

@@ -60,6 +60,7 @@ class Publisher(ABC):
 
     Attributes:
         keeps_mark: whether the broker itself keeps the mark of each window; then `set_mark` is there as well.
+            RabbitMQ's is False after `open` when it returned no mark.
         max_message_bytes: bodies beyond it are not handed in; the relay publishes a stub in their place.
         paused: called by the publisher with a reason while the broker takes nothing, and with None when it does again.
     """

@@ -55,6 +55,7 @@ def remove(rabbitmq: RabbitMQ, exchange: str, *queues: str) -> None:
         channel = connection.channel()
         for queue in queues:
             channel.queue_delete(queue)
+        channel.queue_delete(f"turnlog-mark-pika/{exchange}")
         channel.exchange_delete(exchange)
 
 
