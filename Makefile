@@ -2,6 +2,7 @@
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 ROUNDS ?= 50
+WORKERS ?= 6
 BIN := .venv/bin
 
 .PHONY: help install run test services lint format bench faults lock clean
@@ -25,8 +26,9 @@ install: .venv/installed ## Make .venv, with `turnlog` in .venv/bin.
 run: .venv/installed ## Serve on 127.0.0.1:5005, on an embedded Postgres.
 	$(BIN)/turnlog run --enable-api
 
+# Services start often: even where Python is told to keep no bytecode, they find it
 test: services ## Run all tests against real services.
-	$(BIN)/python -m pytest
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n logical --maxprocesses $(WORKERS) --dist worksteal
 
 services: .venv/installed-dev ## Install what the tests' RabbitMQ and Kafka need; as root with apt-get.
 	$(BIN)/python -m tests.installing

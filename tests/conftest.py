@@ -1,4 +1,7 @@
-"""Fixtures that several packages' tests share: a database for each test, an open log, and brokers."""
+"""Fixtures that several packages' tests share: a database for each test, an open log, and brokers.
+
+Tests may run in several workers at once; each has servers of its own, so that a test may end them.
+"""
 
 from __future__ import annotations
 

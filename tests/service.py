@@ -18,11 +18,10 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec import Struct
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 PROGRAM: Final = Path(sys.executable).parent / "turnlog"
 SECONDS: Final = 60.0  #: after which something that has not happened never will
-_PORTS: Final = range(20_000, 32_000)  # below those that the kernel gives to outgoing connections
 _OURS: Final = ("TURNLOG", "DATABASE", "SANIC", "POSTGRESQL", "LOG_LEVEL", "FORCE_JSON")
 
 
@@ -34,9 +33,22 @@ def wait_until(condition: Callable[[], object], what: str) -> None:
         time.sleep(0.01)
 
 
+def _ports() -> Iterator[int]:
+    """Ports below those that the kernel gives to outgoing connections, each once.
+
+    A server that was killed finds its port free when it comes back. Processes that test side by side share none.
+    """
+    worker, workers = os.environ.get("PYTEST_XDIST_WORKER", "gw0"), os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")
+    ports = range(20_000 + int(worker.removeprefix("gw")), 32_000, int(workers))
+    return iter(random.sample(ports, len(ports)))
+
+
+_PORTS: Final = _ports()
+
+
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on, and that no outgoing connection is given."""
-    return next(port for port in iter(lambda: random.choice(_PORTS), None) if is_free(port))
+    """A port of 127.0.0.1 that nobody listens on, that nobody was given before, and no outgoing connection is."""
+    return next(port for port in _PORTS if is_free(port))
 
 
 def is_free(port: int) -> bool:

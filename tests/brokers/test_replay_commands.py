@@ -26,11 +26,13 @@ from tests.service import wait_until
 
 if TYPE_CHECKING:
     import subprocess
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from eventstore import Database
     from tests.brokers.running import Section
     from tests.kafka import Kafka
+    from tests.postgres import Server
     from tests.rabbitmq import RabbitMQ
 
 MANY: Final = 3_000
@@ -44,13 +46,17 @@ def slots(*timestamps: float, value: object = 1) -> list[dict[str, Any]]:
     return [{"event": "slot", "name": "n", "value": value, "timestamp": timestamp} for timestamp in timestamps]
 
 
-@pytest.fixture
-def filled(database: Database, tmp_path: Path) -> Database:
-    """Conversations a and b, with four events each at 100 and 200 seconds, and then one more each, at 300 and 400."""
-    with serving(tmp_path / "filling", database.dsn, None) as service:
-        for conversation, *timestamps in (("a", 100), ("b", 200), ("a", 300), ("b", 400)):
-            assert service.post(conversation, slots(*timestamps)).status == 200
-    return database
+@pytest.fixture(scope="module")
+async def filled(server: Server, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Database]:
+    """Conversations a and b, with four events each at 100 and 200 seconds, and then one more each, at 300 and 400.
+
+    Nobody writes to it any more: what replays and exports read, they leave as it is.
+    """
+    async with server.database() as database:
+        with serving(tmp_path_factory.mktemp("filling"), database.dsn, None) as service:
+            for conversation, *timestamps in (("a", 100), ("b", 200), ("a", 300), ("b", 400)):
+                assert service.post(conversation, slots(*timestamps)).status == 200
+        yield database
 
 
 def depth(rabbitmq: RabbitMQ, queue: str) -> int:
@@ -143,13 +149,20 @@ async def test_a_replay_to_kafka_leaves_the_live_relay_alone(
     ]
 
 
+@pytest.fixture(scope="module")
+async def long(server: Server, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Database]:
+    """A log of several windows, to which nobody writes any more."""
+    async with server.database() as database:
+        with serving(tmp_path_factory.mktemp("filling"), database.dsn, None) as service:
+            assert service.post("a", slots(*range(1, MANY + 1), value=LARGE)).status == 200
+        yield database
+
+
 @pytest.fixture
-def many(section: Section, database: Database, tmp_path: Path) -> Database:
-    """A log of several windows, and a broker to which nothing was published. One message at a time is under way."""
-    with serving(tmp_path / "filling", database.dsn, None) as service:
-        assert service.post("a", slots(*range(1, MANY + 1), value=LARGE)).status == 200
+def many(long: Database, section: Section, tmp_path: Path) -> Database:
+    """That log, and a broker to which nothing was published. One message at a time is under way."""
     configure(tmp_path, section | {"window": 1})
-    return database
+    return long
 
 
 def resumed(folder: Path, database: Database, output: str) -> subprocess.CompletedProcess[str]:

@@ -230,9 +230,10 @@ async def test_kafka_turns_a_wrong_password_away(kafka: Kafka, topic: str, mecha
 
 LEAVES_DAEMON_BEHIND = "(setsid sleep 600 & echo $! > {pids}); echo $$ >> {pids}; exec sleep 600"
 HOLDS_SERVER = """
-import sys, os, time
+import sys, os, signal, time
 from pathlib import Path
 from tests.servers import Guarded
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 Guarded(["sh", "-c", sys.argv[1]], Path(sys.argv[2]), os.environ).start()
 time.sleep(600)
 """
