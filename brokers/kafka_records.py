@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from brokers.kafka_options import KafkaOptions
     from brokers.kafka_producer import Batch, Partition, Producer, Record
-    from brokers.publisher import Message
+    from brokers.publisher import Header, Message
 
 
 class Form(Struct, frozen=True):
@@ -34,11 +34,25 @@ class Form(Struct, frozen=True):
         """Made one at a time: they are most of the work of a window, and to keep them all would double it."""
         for message in messages:
             headers = [
-                (name, b"true" if value is True else b"false" if value is False else str(value).encode())
-                for name, value in message.headers.items()
+                ("turnlog-log", _text(message.log)),
+                ("turnlog-position", b"%d" % message.position),
+                ("turnlog-version", b"%d" % message.version),
+                ("turnlog-generation", b"%d" % message.generation),
+                ("turnlog-type", _text(message.type)),
+                *[(name, _value(value)) for name, value in message.more],
+                self.environment,
             ]
-            headers.append(self.environment)
-            yield message.conversation.encode() if self.is_keyed else None, message.body, headers
+            yield _text(message.conversation) if self.is_keyed else None, message.body, headers
+
+
+def _value(value: Header) -> bytes:
+    return b"true" if value is True else b"false" if value is False else str(value).encode()
+
+
+@lru_cache(maxsize=65_536)
+def _text(text: str) -> bytes:
+    """The bytes of a text that comes again and again."""
+    return text.encode()
 
 
 class Share:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
+from msgspec.structs import replace
+
 from brokers.publisher import Message
 from dialogue.json import dumps
 from dialogue.text import storable
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from uuid import UUID
 
+    from brokers.publisher import Header
     from eventstore.feed import FeedEvent
 
 LONGEST_TYPE: Final = 200  #: characters of a type in headers
@@ -38,33 +41,19 @@ def stub_of(message: Message, timestamp: float) -> Message:
         "timestamp": timestamp,
         "metadata": metadata,
     }
-    return Message(
-        message.position,
-        message.conversation,
-        message.type,
-        dumps(body).encode("ascii"),
-        message.headers | {"turnlog-parked": True},
-        message.id,
-    )
+    return replace(message, body=dumps(body).encode("ascii"), more=(*message.more, ("turnlog-parked", True)))
 
 
 def _message(event: FeedEvent, log: str, replay: str | None) -> Message:
     """The body is the event's own JSON with `sender_id` in front: the bytes that the log holds are not made anew."""
-    position, type_ = event.position, _type(event.type)
     conversation, prefix = _sender(event.conversation)
-    headers: dict[str, str | int | bool] = {
-        "turnlog-log": log,
-        "turnlog-position": position,
-        "turnlog-version": event.version,
-        "turnlog-generation": event.generation,
-        "turnlog-type": type_,
-    }
+    more: tuple[tuple[str, Header], ...] = ()
     if event.imported:
-        headers["turnlog-imported"] = True
+        more = (("turnlog-imported", True),)
     if replay is not None:
-        headers["turnlog-replay"] = replay
+        more = (*more, ("turnlog-replay", replay))
     body = prefix + event.body[1:].encode("ascii")
-    return Message(position, conversation, type_, body, headers, f"{log}-{position}")
+    return Message(log, event.position, conversation, event.version, event.generation, _type(event.type), body, more)
 
 
 @lru_cache(maxsize=10_000)

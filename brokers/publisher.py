@@ -15,15 +15,37 @@ if TYPE_CHECKING:
 UNLIMITED: Final = 1 << 62
 
 
-class Message(Struct, frozen=True, gc=False):
-    """One event on its way to a broker."""
+Header = str | int | bool
 
+
+class Message(Struct, frozen=True, gc=False):
+    """One event on its way to a broker. `more` are headers that only some messages have."""
+
+    log: str  #: the log's id
     position: int
     conversation: str  #: Rasa's `sender_id`
+    version: int
+    generation: int
     type: str
     body: bytes  #: a JSON object in ASCII: `sender_id`, and the event's own fields
-    headers: dict[str, str | int | bool]  #: `turnlog-log`, `turnlog-position` ...; texts hold no U+0000
-    id: str  #: `<log id>-<position>`
+    more: tuple[tuple[str, Header], ...] = ()
+
+    @property
+    def id(self) -> str:
+        """Like no other message's, but for one that is sent again."""
+        return f"{self.log}-{self.position}"
+
+    @property
+    def headers(self) -> dict[str, Header]:
+        """All headers by their names; texts in them hold no U+0000."""
+        return {
+            "turnlog-log": self.log,
+            "turnlog-position": self.position,
+            "turnlog-version": self.version,
+            "turnlog-generation": self.generation,
+            "turnlog-type": self.type,
+            **dict(self.more),
+        }
 
 
 class Mark(Struct, frozen=True):

@@ -129,7 +129,7 @@ class Replay:
         if self._plan.offset_seconds:
             event = _moved(event, self._plan.offset_seconds)
         message = message_of(event, log, replay=self._plan.id)
-        return replace(message, headers=message.headers | self._plan.headers) if self._plan.headers else message
+        return replace(message, more=(*message.more, *self._plan.headers.items())) if self._plan.headers else message
 
     def _refuse_large(self, messages: Sequence[Message]) -> None:
         limit = self._publisher.max_message_bytes

@@ -50,10 +50,10 @@ async def mark_of(kafka: Kafka, topic: str, source: Source) -> Mark | None:
         await publisher.close()
 
 
-def message(position: int, conversation: str = "c", body: bytes = b"{}", **headers: str | int | bool) -> Message:
-    """An event; its position is in a header."""
-    given = {"turnlog-position": position} | {name.replace("_", "-"): value for name, value in headers.items()}
-    return Message(position, conversation, "user", body, given, f"log-{position}")
+def message(position: int, conversation: str = "c", body: bytes = b"{}", **more: str | int | bool) -> Message:
+    """An event, with more headers than every event has."""
+    named = tuple((name.replace("_", "-"), value) for name, value in more.items())
+    return Message("log", position, conversation, position, 1, "user", body, named)
 
 
 def window(source: Source, *messages: Message, position: int | None = None) -> Window:

@@ -78,15 +78,16 @@ async def test_a_record_has_the_body_the_headers_and_the_conversation_as_its_key
 ) -> None:
     async with publishing(kafka, topic, source) as publisher:
         await publisher.publish(
-            window(
-                source, message(7, "ünter", b'{"x":1}', turnlog_type="bot", turnlog_imported=True, other=False, one=1)
-            )
+            window(source, message(7, "ünter", b'{"x":1}', turnlog_imported=True, other=False, one=1))
         )
     (record,) = await records(kafka, topic)
     assert (record.key, record.value) == ("ünter".encode(), b'{"x":1}')
     assert record.headers == (
+        ("turnlog-log", b"log"),
         ("turnlog-position", b"7"),
-        ("turnlog-type", b"bot"),
+        ("turnlog-version", b"7"),
+        ("turnlog-generation", b"1"),
+        ("turnlog-type", b"user"),
         ("turnlog-imported", b"true"),
         ("other", b"false"),
         ("one", b"1"),

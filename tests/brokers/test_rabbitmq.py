@@ -121,12 +121,13 @@ def messages(count: int, first: int = 1, *, type_: str = "user", more: str = "")
     """Messages of consecutive positions; `more` makes their bodies longer."""
     return [
         Message(
+            log=str(LOG),
             position=position,
             conversation=f"c{position % 3}",
+            version=position,
+            generation=1,
             type=type_,
             body=json.dumps({"n": position, "more": more}).encode(),
-            headers={"turnlog-position": position, "turnlog-type": type_},
-            id=f"{LOG}-{position}",
         )
         for position in range(first, first + count)
     ]
@@ -218,20 +219,22 @@ async def test_it_works_on_uvloop_too(place: Place) -> None:
 
 
 async def test_a_message_looks_as_rasas_do_with_headers_of_ours(place: Place) -> None:
-    headers: dict[str, str | int | bool] = {
-        "turnlog-log": str(LOG),
-        "turnlog-position": 1 << 40,
-        "turnlog-version": 7,
-        "turnlog-type": "üser",
-        "turnlog-imported": True,
-    }
-    message = Message(1 << 40, "c", "user", b'{"sender_id":"c"}', headers, f"{LOG}-1")
+    body = b'{"sender_id":"c"}'
+    message = Message(str(LOG), 1 << 40, "c", 7, 2, "üser", body, (("turnlog-imported", True),))
     async with opened(place.section(), {"RASA_ENVIRONMENT": "production"}) as publisher:
         await publisher.publish(window([message]))
     ((properties, body),) = place.arrived()
     assert body == b'{"sender_id":"c"}'
-    assert (properties.delivery_mode, properties.message_id, properties.app_id) == (2, f"{LOG}-1", "production")
-    assert properties.headers == headers
+    assert (properties.delivery_mode, properties.app_id) == (2, "production")
+    assert properties.message_id == f"{LOG}-{1 << 40}"
+    assert properties.headers == {
+        "turnlog-log": str(LOG),
+        "turnlog-position": 1 << 40,
+        "turnlog-version": 7,
+        "turnlog-generation": 2,
+        "turnlog-type": "üser",
+        "turnlog-imported": True,
+    }
     assert properties.headers["turnlog-imported"] is True
     assert properties.content_type is properties.content_encoding is properties.timestamp is None
 
@@ -266,7 +269,7 @@ async def test_a_topic_exchange_gets_a_routing_key_made_of_the_message(place: Pl
 
 
 async def test_a_routing_key_is_cut_at_the_length_that_amqp_has_for_it(place: Place) -> None:
-    message = Message(1, "é" * 200, "user", b"{}", {}, "1")
+    message = Message(str(LOG), 1, "é" * 200, 1, 1, "user", b"{}")
     async with opened(place.section(exchange_type="topic", routing_key="k{conversation}")) as publisher:
         await publisher.publish(window([message]))
     with place.channel() as channel:
