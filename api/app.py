@@ -11,41 +11,51 @@ from sanic.handlers import ErrorHandler
 
 from api import requests
 from api.asyncapi import get_asyncapi
+from api.channels import install_custom
 from api.cors import Cors
-from api.endpoint import as_api_error, endpoint, error_response
+from api.endpoint import Handler, as_api_error, endpoint, error_response
 from api.openapi import get_openapi
 from api.receiving import TimedRequest
-from api.resources import about, assistant, health, jwts, log, rest, tracker
+from api.resources import about, assistant, callback, health, jwts, log, rest, tracker
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
     from sanic import HTTPResponse, Request
 
-    from api.endpoint import Handler
+    from api.credentials import Credentials
     from api.service import Service
 
 METHODS: Final = ("DELETE", "GET", "OPTIONS", "POST", "PUT")
 CONVERSATION: Final = "/conversations/<conversation_id:path>"
 
-ALWAYS: Final[tuple[tuple[str, str, Handler], ...]] = (
+Routes = tuple[tuple[str, str, Handler], ...]
+
+BASIC: Final[Routes] = (
     ("GET", "/", about.get_root),
     ("GET", "/livez", health.get_live),
     ("GET", "/readyz", health.get_ready),
     ("GET", "/metrics", health.get_metrics),
+)
+REST: Final[Routes] = (
     ("GET", "/webhooks/rest", rest.get_health),
     ("POST", "/webhooks/rest/webhook", rest.post_message),
 )
-PUBLIC: Final[tuple[tuple[str, str, Handler], ...]] = (
+CALLBACK: Final[Routes] = (
+    ("GET", "/webhooks/callback", rest.get_health),
+    ("POST", "/webhooks/callback/webhook", callback.post_callback_message),
+)
+ALWAYS: Final[Routes] = (*BASIC, *REST, *CALLBACK)
+PUBLIC: Final[Routes] = (
     ("GET", "/version", about.get_version),
     ("GET", "/openapi.json", get_openapi),
     ("GET", "/asyncapi.json", get_asyncapi),
 )
-WITH_JWT: Final[tuple[tuple[str, str, Handler], ...]] = (
+WITH_JWT: Final[Routes] = (
     ("POST", "/auth", jwts.post_auth),
     ("GET", "/auth/verify", jwts.get_verify),
 )
-GUARDED: Final[tuple[tuple[str, str, Handler], ...]] = (
+GUARDED: Final[Routes] = (
     ("GET", "/status", about.get_status),
     ("GET", "/domain", about.get_domain),
     ("GET", CONVERSATION + "/tracker", tracker.get_tracker),
@@ -97,15 +107,32 @@ def create_app(service: Service) -> Sanic[Any, Any]:
     app.ctx.service = service
     _configure(app, service)
     with_jwt = WITH_JWT if service.settings.auth.jwt else ()
-    public = (*ALWAYS, *PUBLIC, *with_jwt) if service.settings.enable_api else ALWAYS
+    always = (*BASIC, *_channel_routes(service.settings.credentials))
+    public = (*always, *PUBLIC, *with_jwt) if service.settings.enable_api else always
     guarded = GUARDED if service.settings.enable_api else ()
     _add_routes(app, public, public=True)
     _add_routes(app, guarded, public=False)
-    Cors(service.settings.cors).install(app, dict.fromkeys(path for _, path, _ in (*public, *guarded)))
+    paths = [*(path for _, path, _ in (*public, *guarded)), *install_custom(app, service), *_add_sockets(app, service)]
+    Cors(service.settings.cors).install(app, dict.fromkeys(paths))
     app.before_server_start(partial(_on_loop, service.open))
     app.before_server_stop(partial(_on_loop, service.stop))
     app.after_server_stop(partial(_on_loop, service.close))
     return app
+
+
+def _channel_routes(credentials: Credentials) -> Routes:
+    return (*(REST if credentials.rest else ()), *(CALLBACK if credentials.callback else ()))
+
+
+def _add_sockets(app: Sanic[Any, Any], service: Service) -> Iterator[str]:
+    """Add the routes of the channel `socketio`, and give the paths that want to be asked for by browsers."""
+    settings, sockets = service.settings.credentials.socketio, service.sockets
+    if settings is None or sockets is None:
+        return
+    app.enable_websocket()
+    app.add_route(sockets.health, "/webhooks/socketio", methods=["GET"], name="socketio")
+    app.add_route(sockets.handle, f"{settings.socketio_path}/", methods=["GET", "POST"], name="sockets")
+    yield f"{settings.socketio_path}/"
 
 
 def _configure(app: Sanic[Any, Any], service: Service) -> None:
@@ -125,7 +152,7 @@ def _configure(app: Sanic[Any, Any], service: Service) -> None:
     )
 
 
-def _add_routes(app: Sanic[Any, Any], routes: tuple[tuple[str, str, Handler], ...], *, public: bool) -> None:
+def _add_routes(app: Sanic[Any, Any], routes: Routes, *, public: bool) -> None:
     for method, path, handler in routes:
         name = f"{method}_{path}".replace("<conversation_id:path>", "id")
         app.add_route(endpoint(handler, method, public=public), path, methods=[method], name=name.replace("/", "_"))

@@ -19,11 +19,14 @@ if TYPE_CHECKING:
     from assistant import Ledger, Understanding
     from assistant.http import Client
     from assistant.model import Model
+    from assistant.reminders import Reminders
     from assistant.wording import Wording
     from eventstore import Turns
 
 
-def assemble(settings: Settings, model: Model, client: Client, ledger: Ledger, turns: Turns) -> Assistant:
+def assemble(
+    settings: Settings, model: Model, client: Client, ledger: Ledger, turns: Turns, reminders: Reminders
+) -> Assistant:
     """The assistant that runs a model. `client` is for all that it calls, and stays the caller's."""
     return Assistant(
         model.domain,
@@ -34,6 +37,7 @@ def assemble(settings: Settings, model: Model, client: Client, ledger: Ledger, t
         turns=turns,
         marks=model.marks,
         limit=settings.assistant.max_actions,
+        reminders=reminders,
     )
 
 

@@ -57,10 +57,17 @@ class JwtSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AuthSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Tokens that are accepted, and how JWTs are verified (None: they are not)."""
+    """Who may use the service.
+
+    Attributes:
+        tokens: that are accepted.
+        jwt: how JWTs are verified; None: they are not.
+        webhooks: whether the channels' webhooks and sockets ask for them as well.
+    """
 
     tokens: tuple[Secret, ...] = ()
     jwt: JwtSettings | None = None
+    webhooks: bool = False
 
     @property
     def required(self) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from api.command_actions import RunCommand
 from api.command_export import export
 from api.command_import import import_
 from api.command_line import FAULT, FlagsCommand, configure_logs, load, options, stop
@@ -50,7 +51,7 @@ def _version(ctx: click.Context, _param: click.Parameter, wanted: bool) -> None:
 
 
 @turnlog.command(
-    cls=FlagsCommand,
+    cls=RunCommand,
     params=[*options(), click.Argument(["paths"], nargs=-1, metavar="[MODEL]")],
     short_help="Serve conversations over HTTP.",
 )
@@ -59,6 +60,8 @@ def run(paths: tuple[str, ...], **values: Any) -> None:
 
     Without --enable-api a model must be there, since nothing else could be served. Secrets are best given in
     files: `TURNLOG_AUTH_TOKEN_FILE=/run/secrets/token turnlog run --enable-api`.
+
+    `turnlog run actions` says how to start rasa-sdk, the server of a project's actions.
 
     Exit status: 0 after an orderly stop, 1 when it can't start, 2 for a wrong command line.
     """

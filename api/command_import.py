@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from api.command_line import FAULT, FlagsCommand, configure_logs, load, options, stop
-from assistant.secret import public_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -147,6 +146,8 @@ def _rest(plan: Plan, tally: Tally, how: str = "it goes on by", *more: str) -> l
 
 def _again(plan: Plan, *more: str) -> str:
     """The command line that goes on, without the user and password of its source."""
+    from assistant.secret import public_url
+
     context = click.get_current_context()
     source = context.params["source"]
     given = [public_url(word) if word == source else word for word in context.obj]

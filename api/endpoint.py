@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextvars import ContextVar
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -18,6 +19,7 @@ from api.errors import (
     BadRequest,
     InvalidEvents,
     KeyReused,
+    NotAuthenticated,
     PreconditionFailed,
     RequestTimeout,
     StorageUnavailable,
@@ -85,7 +87,7 @@ def endpoint(handler: Handler, method: str, *, public: bool) -> Callable[..., Co
     metrics = EndpointMetrics(handler.__name__, method)
 
     @wraps(handler)
-    async def handle(request: Request, **path: str) -> BaseHTTPResponse:
+    async def handle(request: Request, **path: str) -> BaseHTTPResponse | None:
         began = time.perf_counter()
         service: Service = request.app.ctx.service
         request.ctx.request_id = requests.request_id(request)
@@ -93,17 +95,24 @@ def endpoint(handler: Handler, method: str, *, public: bool) -> Callable[..., Co
             response: BaseHTTPResponse = await _answer(handler, service, request, path, public=public)
         except Exception as error:  # noqa: BLE001 - whatever happens, the client gets an envelope, and the log what it was
             response = error_response(as_api_error(error, service, request))
-        response.headers["X-Request-ID"] = request.ctx.request_id
-        if service.is_stopping:
-            stream: Any = request.stream
-            stream.keep_alive = False  # busy clients must not keep a process that wants to end
-        seconds = time.perf_counter() - began
-        metrics.count(response.status, seconds)
-        if service.settings.logs.access:
-            _log_access(request, response, seconds)
-        return response
+        finish(service, request, response, metrics, began)
+        return None if request.responded else response  # then it was sent piece by piece, and Sanic ends it
 
     return handle
+
+
+def finish(
+    service: Service, request: Request, response: BaseHTTPResponse, metrics: EndpointMetrics, began: float
+) -> None:
+    """What follows every answer. `began` is what the performance counter showed when the request came."""
+    response.headers["X-Request-ID"] = request.ctx.request_id
+    if service.is_stopping:
+        stream: Any = request.stream
+        stream.keep_alive = False  # busy clients must not keep a process that wants to end
+    seconds = time.perf_counter() - began
+    metrics.count(response.status, seconds)
+    if service.settings.logs.access:
+        _log_access(request, response, seconds)
 
 
 async def _answer(
@@ -119,6 +128,40 @@ async def _answer(
     service.authenticator.authorize(identity, conversation)
     request.ctx.identity = identity
     return await handler(service, request, conversation)
+
+
+_caller: ContextVar[Identity | None] = ContextVar("caller of a webhook")
+
+
+def identify_caller(service: Service, request: Request, *, required: bool = True) -> None:
+    """Remember who calls a webhook, for `authorize_sender`; nothing when webhooks are open.
+
+    Raises:
+        NotAuthenticated: it is nobody that the service knows, and it is required to know them.
+    """
+    if not service.settings.auth.webhooks:
+        return
+    _caller.set(None)
+    try:
+        _caller.set(_authenticate(service, request))
+    except NotAuthenticated:
+        if required:
+            raise
+
+
+def authorize_sender(service: Service, sender: str) -> None:
+    """Pass if the caller of the webhook may write into the conversation of this sender.
+
+    Raises:
+        NotAuthenticated: nobody knows who calls.
+        NotAuthorized: it is somebody else's conversation.
+    """
+    if not service.settings.auth.webhooks:
+        return
+    caller = _caller.get(None)
+    if caller is None:
+        raise NotAuthenticated
+    service.authenticator.authorize(caller, sender)
 
 
 def _authenticate(service: Service, request: Request) -> Identity:

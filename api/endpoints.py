@@ -1,21 +1,16 @@
-"""endpoints.yml: where the other parts of an installation are. Rasa's file, read by Rasa's rules, but stricter.
-
-`${NAME}` in a value or key becomes the environment variable's text, also in quotes, and the result is always a string.
-A text that holds a `${...}` has its `$NAME` replaced as well; one that holds only `$NAME` is left alone. A variable
-that is not set is a fault: Rasa starts with the literal `${NAME}` instead, and fails later.
-"""
+"""endpoints.yml: where the other parts of an installation are."""
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from assistant.endpoint import BasicAuth, Endpoint
+from api.sections import Document, Section, kind_of, secret
+from assistant.endpoint import Endpoint
 from assistant.secret import Secret
 from brokers import InvalidOptions, broker_of
-from dialogue.yaml12 import InvalidYaml, load_with_lines
+from dialogue.yaml12 import InvalidYaml
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,10 +18,6 @@ if TYPE_CHECKING:
 
 DEFAULT_FILE: Final = "endpoints.yml"
 DEFAULT_PULL_SECONDS: Final = 100.0
-
-_BRACED: Final = re.compile(r"\$\{[^}]*\}")
-_VARIABLE: Final = re.compile(r"\$(?:(?P<plain>[A-Za-z0-9_]+)|\{(?P<braced>[^}]*)\})")
-_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 class ModelServer(Endpoint, frozen=True, kw_only=True):
@@ -113,72 +104,43 @@ def parse(text: str, file: str, environ: Mapping[str, str]) -> Endpoints:
         InvalidEndpoints: it is not YAML, or a section is not what it should be.
     """
     try:
-        values, lines = load_with_lines(text, file)
+        document = Document(text, file, environ)
     except InvalidYaml as error:
         raise InvalidEndpoints([str(error)]) from error
-    document = _Document(file, lines, environ)
-    endpoints = document.endpoints(values)
+    endpoints = _Reader(document, document.sections()).endpoints(file)
     if document.faults:
         raise InvalidEndpoints(document.faults)
     return endpoints
 
 
-class _Document:
-    """Reads one file, and gathers its faults."""
+class _Reader:
+    """Reads the sections of one file."""
 
-    def __init__(self, file: str, lines: Mapping[tuple[str | int, ...], int], environ: Mapping[str, str]) -> None:
-        self.faults: list[str] = []
-        self._file = file
-        self._lines = lines
-        self._environ = environ
+    def __init__(self, document: Document, sections: dict[Any, Any]) -> None:
+        self._document = document
+        self._sections = sections
 
-    def endpoints(self, values: Any) -> Endpoints:
-        if values is None:
-            return Endpoints(file=self._file)
-        if not isinstance(values, dict):
-            self.fault((), "must be a mapping of sections")
-            return Endpoints(file=self._file)
-        expanded = self._expanded(values, ())
-        models = self._section(expanded, "models")
+    def endpoints(self, file: str) -> Endpoints:
+        models, store = self._section("models"), self._section("tracker_store")
         return Endpoints(
-            file=self._file,
-            models=models.model_server() if models else None,
-            nlu=self._endpoint(expanded, "nlu"),
-            action_endpoint=self._endpoint(expanded, "action_endpoint"),
-            nlg=self._endpoint(expanded, "nlg"),
-            tracker_store=self._tracker_store(expanded),
-            event_brokers=self._event_brokers(expanded),
-            lock_store=self._section(expanded, "lock_store") is not None,
+            file=file,
+            models=_model_server(models) if models else None,
+            nlu=self._endpoint("nlu"),
+            action_endpoint=self._endpoint("action_endpoint"),
+            nlg=self._endpoint("nlg"),
+            tracker_store=_tracker_store(store) if store else None,
+            event_brokers=self._event_brokers(self._sections.get("event_broker")),
+            lock_store=self._section("lock_store") is not None,
         )
 
-    def place(self, path: tuple[str | int, ...]) -> str:
-        """`endpoints.yml:3: tracker_store.port`: where a value stands."""
-        line = self._lines.get(path)
-        name = ".".join(map(str, path))
-        return f"{self._file}:{line or 1}" + (f": {name}" if name else "")
+    def _section(self, name: str) -> Section | None:
+        return self._document.section(self._sections, name)
 
-    def fault(self, path: tuple[str | int, ...], sentence: str) -> None:
-        self.faults.append(f"{self.place(path)}: {sentence}")
-
-    def _section(self, values: dict[Any, Any], name: str) -> _Section | None:
-        section = values.get(name)
-        if section is None:
-            return None
-        if isinstance(section, dict):
-            return _Section(self, (name,), section)
-        self.fault((name,), f"must be a mapping, is {_kind(section)}")
-        return None
-
-    def _endpoint(self, values: dict[Any, Any], name: str) -> Endpoint | None:
-        section = self._section(values, name)
+    def _endpoint(self, name: str) -> Endpoint | None:
+        section = self._section(name)
         return section.endpoint() if section else None
 
-    def _tracker_store(self, values: dict[Any, Any]) -> TrackerStore | None:
-        section = self._section(values, "tracker_store")
-        return section.tracker_store() if section else None
-
-    def _event_brokers(self, values: dict[Any, Any]) -> tuple[EventBroker, ...]:
-        given = values.get("event_broker")
+    def _event_brokers(self, given: Any) -> tuple[EventBroker, ...]:
         if given is None:
             return ()
         sections = list(enumerate(given)) if isinstance(given, list) else [(None, given)]
@@ -192,15 +154,15 @@ class _Document:
 
     def _event_broker(self, path: tuple[str | int, ...], section: Any) -> EventBroker | None:
         if not isinstance(section, dict):
-            self.fault(path, f"must be a mapping, is {_kind(section)}")
+            self._document.fault(path, f"must be a mapping, is {kind_of(section)}")
             return None
         if "type" not in section and "store_type" in section:
             section = section | {"type": section["store_type"]}
         try:
-            broker = broker_of(section, self._environ, self.place(path))
+            broker = broker_of(section, self._document.environ, self._document.place(path))
         except InvalidOptions as error:
             for key, sentence in error.faults:
-                self.fault((*path, key), sentence)
+                self._document.fault((*path, key), sentence)
             return None
         return EventBroker(broker.kind, broker.name, broker.place, section, broker.unknown)
 
@@ -208,171 +170,68 @@ class _Document:
         seen: set[str] = set()
         for broker in brokers:
             if broker.name in seen:
-                self.faults.append(f"{broker.place}: two brokers are named {broker.name!r}: give one another `name`")
+                self._document.faults.append(
+                    f"{broker.place}: two brokers are named {broker.name!r}: give one another `name`"
+                )
             seen.add(broker.name)
 
-    def _expanded(self, value: Any, path: tuple[str | int, ...]) -> Any:
-        """The value with variables put in, keys included."""
-        if isinstance(value, str):
-            return self._text(value, path)
-        if isinstance(value, list):
-            return [self._expanded(item, (*path, index)) for index, item in enumerate(value)]
-        return self._mapping(value, path) if isinstance(value, dict) else value
 
-    def _mapping(self, values: dict[Any, Any], path: tuple[str | int, ...]) -> dict[Any, Any]:
-        expanded: dict[Any, Any] = {}
-        for key, value in values.items():
-            name = self._expanded(key, (*path, key))
-            if name in expanded:
-                self.fault((*path, key), f"the key {name!r} comes twice")
-            expanded[name] = self._expanded(value, (*path, key))
-        return expanded
-
-    def _text(self, text: str, path: tuple[str | int, ...]) -> str:
-        if _BRACED.search(text) is None:
-            return text
-        return _VARIABLE.sub(lambda match: self._variable(match["plain"] or match["braced"] or "", path), text)
-
-    def _variable(self, name: str, path: tuple[str | int, ...]) -> str:
-        if name in self._environ:
-            return self._environ[name]
-        if _NAME.fullmatch(name):
-            self.fault(path, f"the environment variable {name} is not set")
-        else:
-            self.fault(path, f"${{{name}}} does not name an environment variable; defaults are not supported")
-        return ""
+def _model_server(section: Section) -> ModelServer:
+    fields = section.endpoint_fields()
+    fields["extra"].pop("wait_time_between_pulls", None)
+    return ModelServer(**fields, pull_seconds=_pull_seconds(section))
 
 
-class _Section:
-    """Reads one section. A key of the wrong type is a fault of the document, and then counts as absent."""
+def _pull_seconds(section: Section) -> float | None:
+    """None, and what older documents write for it, asks for one pull at start."""
+    given = section.values.get("wait_time_between_pulls", DEFAULT_PULL_SECONDS)
+    if given is None or given in ("None", "null", ""):
+        return None
+    try:
+        seconds = float(given)
+    except (TypeError, ValueError):
+        seconds = -1.0
+    if not 0 <= seconds < float("inf"):
+        section.fault("wait_time_between_pulls", f"must be a number of seconds, is {given!r}")
+    return seconds or None
 
-    def __init__(self, document: _Document, path: tuple[str | int, ...], values: dict[Any, Any]) -> None:
-        self._document = document
-        self._path = path
-        self._values = values
-        self._type = self._text("type") or self._text("store_type")
 
-    def endpoint(self) -> Endpoint:
-        return Endpoint(**self._endpoint_fields())
+def _tracker_store(section: Section) -> TrackerStore | None:
+    """None without a type, which asks for the default."""
+    if section.type is None:
+        return None
+    url = section.text("url")
+    if not _names_postgres(section, url):
+        return None
+    return TrackerStore(
+        place=section.place,
+        url=secret(url),
+        port=section.whole("port"),
+        db=section.text("db") or "rasa.db",
+        username=section.text("username"),
+        password=secret(section.text("password")),
+        login_db=section.text("login_db"),
+        query={str(key): _last(value) for key, value in section.mapping("query").items()},
+    )
 
-    def model_server(self) -> ModelServer:
-        fields = self._endpoint_fields()
-        fields["extra"].pop("wait_time_between_pulls", None)
-        return ModelServer(**fields, pull_seconds=self._pull_seconds())
 
-    def tracker_store(self) -> TrackerStore | None:
-        """None without a type, which asks for the default."""
-        if self._type is None:
-            return None
-        url = self._text("url")
-        if not self._names_postgres(url):
-            return None
-        return TrackerStore(
-            place=self._document.place(self._path),
-            url=_secret(url),
-            port=self._whole("port"),
-            db=self._text("db") or "rasa.db",
-            username=self._text("username"),
-            password=_secret(self._text("password")),
-            login_db=self._text("login_db"),
-            query={str(key): _last(value) for key, value in self._mapping("query").items()},
-        )
-
-    def _names_postgres(self, url: str | None) -> bool:
-        if (self._type or "").lower() != "sql":
-            self._fault("type", f"{self._type!r} is not supported. {_ADVICE}")
-            return False
-        key = "url" if url and "://" in url else "dialect"
-        dialect = url.partition("://")[0] if url and key == "url" else self._text("dialect") or "sqlite"
-        if dialect.partition("+")[0] in ("postgresql", "postgres"):
-            return True
-        self._fault(key, f"{dialect!r} is not supported. {_ADVICE}")
+def _names_postgres(section: Section, url: str | None) -> bool:
+    if (section.type or "").lower() != "sql":
+        section.fault("type", f"{section.type!r} is not supported. {_ADVICE}")
         return False
-
-    def _endpoint_fields(self) -> dict[str, Any]:
-        return {
-            "url": self._text("url"),
-            "params": self._mapping("params"),
-            "headers": {str(key): str(value) for key, value in self._mapping("headers").items()},
-            "basic_auth": self._basic_auth(),
-            "token": _secret(self._text("token")),
-            "token_name": self._text("token_name") or "token",
-            "cafile": self._text("cafile"),
-            "type": self._type,
-            "extra": {key: value for key, value in self._values.items() if key not in _ENDPOINT_KEYS},
-        }
-
-    def _basic_auth(self) -> BasicAuth | None:
-        given = self._mapping("basic_auth")
-        if not given:
-            return None
-        if missing := {"username", "password"} - given.keys():
-            self._fault("basic_auth", f"needs a {' and a '.join(sorted(missing))}")
-            return None
-        return BasicAuth(str(given["username"]), Secret(str(given["password"])))
-
-    def _pull_seconds(self) -> float | None:
-        """None, and what older documents write for it, asks for one pull at start."""
-        given = self._values.get("wait_time_between_pulls", DEFAULT_PULL_SECONDS)
-        if given is None or given in ("None", "null", ""):
-            return None
-        try:
-            seconds = float(given)
-        except (TypeError, ValueError):
-            seconds = -1.0
-        if not 0 <= seconds < float("inf"):
-            self._fault("wait_time_between_pulls", f"must be a number of seconds, is {given!r}")
-        return seconds or None
-
-    def _text(self, key: str) -> str | None:
-        """A scalar as text: `db: 5` and `password: 1234` are what they look like."""
-        value = self._values.get(key)
-        if value is None or isinstance(value, str):
-            return value
-        if isinstance(value, (dict, list)):
-            self._fault(key, f"must be text, is {_kind(value)}")
-            return None
-        return str(value)
-
-    def _whole(self, key: str) -> int | None:
-        value = self._text(key)
-        if value is None or not value.strip():
-            return None
-        try:
-            return int(value)
-        except ValueError:
-            self._fault(key, f"must be a whole number, is {value!r}")
-            return None
-
-    def _mapping(self, key: str) -> dict[Any, Any]:
-        value = self._values.get(key)
-        if value is None or isinstance(value, dict):
-            return value or {}
-        self._fault(key, f"must be a mapping, is {_kind(value)}")
-        return {}
-
-    def _fault(self, key: str, sentence: str) -> None:
-        self._document.fault((*self._path, key), sentence)
+    key = "url" if url and "://" in url else "dialect"
+    dialect = url.partition("://")[0] if url and key == "url" else section.text("dialect") or "sqlite"
+    if dialect.partition("+")[0] in ("postgresql", "postgres"):
+        return True
+    section.fault(key, f"{dialect!r} is not supported. {_ADVICE}")
+    return False
 
 
-_ENDPOINT_KEYS: Final = frozenset(
-    {"url", "params", "headers", "basic_auth", "token", "token_name", "cafile", "type", "store_type"}
-)
 _ADVICE: Final = (
     "The log is kept in Postgres: write `type: SQL` and `dialect: postgresql`, set DATABASE_URL, "
     "or leave tracker_store out to use the embedded one"
 )
 
 
-def _secret(text: str | None) -> Secret | None:
-    return None if text is None else Secret(text)
-
-
 def _last(value: Any) -> str:
     return str(value[-1]) if isinstance(value, list) and value else str(value)
-
-
-def _kind(value: Any) -> str:
-    """The value's type in YAML's words; the value itself may be secret."""
-    names = {str: "text", bool: "true or false", int: "a number", float: "a number", list: "a list", dict: "a mapping"}
-    return names.get(type(value), "empty")

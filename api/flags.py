@@ -206,6 +206,14 @@ FLAGS: Final = (
         help="Accepted and ignored: JWTs are verified here, never signed.",
     ),
     Flag(
+        name="webhook_auth",
+        spellings=("webhook-auth",),
+        kind="switch",
+        group=_AUTH,
+        help="Ask for the token or a JWT at the channels' webhooks and sockets as well. A JWT's user may only use the "
+        "conversation whose id is the username.",
+    ),
+    Flag(
         name="ssl_certificate",
         spellings=("ssl-certificate",),
         kind="text",

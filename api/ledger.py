@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from msgspec.structs import replace
 
 import dialogue
-from assistant.draft import Ledger, Reading
+from assistant.draft import AlreadyDone, Ledger, Reading, Terms
 from projections import Write, session_begin
 
 if TYPE_CHECKING:
@@ -41,9 +41,21 @@ class TrackerLedger(Ledger):
         self.keep(conversation, reading)
         return reading
 
-    async def append(self, conversation: str, events: Sequence[Event], expected: int) -> None:
-        """Append events to a conversation that is at version `expected`."""
-        await self._trackers.append(Write(conversation=conversation, events=events, expected=expected))
+    async def append(self, conversation: str, events: Sequence[Event], after: Tracker, terms: Terms) -> None:
+        """Append events that lead to the state `after`."""
+        write = Write(
+            conversation=conversation,
+            events=events,
+            expected=after.version - len(events),
+            key=terms.key,
+            fingerprint=terms.fingerprint,
+            actor=terms.actor,
+            request_id=terms.request_id,
+            folded=after,
+        )
+        _, appended = await self._trackers.append(write)
+        if appended.repeated:
+            raise AlreadyDone(appended.base, appended.version)
         self._hint()
 
     def keep(self, conversation: str, reading: Reading) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final
 
-from prometheus_client import CollectorRegistry, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client import values as metric_values
 from prometheus_client.multiprocess import MultiProcessCollector
 
@@ -89,6 +89,13 @@ RELAY_RECONNECTS: Final = Gauge(
     ["broker"],
     multiprocess_mode="mostrecent",
 )
+REMINDERS: Final = Counter("turnlog_reminders_total", "Reminders by what became of them.", ["outcome"])
+REMINDERS_WAITING: Final = Gauge(
+    "turnlog_reminders_waiting", "Reminders that wait, in all conversations.", multiprocess_mode="mostrecent"
+)
+CHANNEL_FAILURES: Final = Counter(
+    "turnlog_channel_failures_total", "Messages of users not answered, or of the bot not delivered.", ["channel"]
+)
 
 
 class EndpointMetrics:
@@ -106,9 +113,15 @@ class EndpointMetrics:
         observe(seconds)
 
 
-def show_log(position: int, projections: list[Status], relays: list[RelayStatus]) -> None:
+def count_reminders(outcome: str, number: int) -> None:
+    """Count reminders of which the same has become."""
+    REMINDERS.labels(outcome).inc(number)
+
+
+def show_log(position: int, projections: list[Status], relays: list[RelayStatus], reminders: int) -> None:
     """Set what is known of the log at this moment; the latest word of any process counts."""
     HEAD.set(position)
+    REMINDERS_WAITING.set(reminders)
     for projection in projections:
         labels = (projection.name, projection.state)
         PROJECTION_POSITION.labels(*labels).set(projection.position)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec import Struct
 
 from api.endpoint import json_response
-from api.openapi_shapes import TEXT, Schema, array, obj, ref, schemas
+from api.openapi_shapes import ANY_OBJECT, TEXT, Schema, array, obj, ref, schemas
 from api.requests import MAX_WHOLE
 from dialogue import dumps
 from projections import VERBOSITIES
@@ -89,9 +89,21 @@ PARAMETERS: Final[dict[str, Schema]] = {
     "with_channel": _query("channel", TEXT, "Only conversations whose last message came from this channel."),
     "intent": _query("intent", TEXT, "Only conversations whose last message had this intent."),
     "limit": _query("limit", {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}, "The page's length."),
-    "output_channel": _query("output_channel", TEXT, "Where side effects would go."),
+    "output_channel": _query(
+        "output_channel", TEXT, "Where messages go: a channel, or `latest`, that of the last message; else the answer."
+    ),
     "execute_side_effects": _query(
-        "execute_side_effects", {"type": "boolean", "default": False}, "Needs a running assistant: 409 without one."
+        "execute_side_effects",
+        {"type": "boolean", "default": False},
+        "Send what posted `bot` events say, and schedule posted reminders. Needs a model: 409 without one.",
+    ),
+    "stream": _query(
+        "stream", {"type": "boolean", "default": False}, "Each message as a line of JSON, once it is said."
+    ),
+    "emulation_mode": _query(
+        "emulation_mode",
+        {"type": "string", "enum": ["WIT", "LUIS", "DIALOGFLOW"]},
+        "Answer in another service's format.",
     ),
     "if_none_match": _parameter(
         "If-None-Match", "header", TEXT, "Answer 304 if the state has one of these entity tags."
@@ -126,14 +138,14 @@ ERRORS: Final[dict[int, str]] = {
     400: "The request is wrong: `details` names the parameter, or the path to the faulty value (BadRequest).",
     401: "Neither a right token nor a valid JWT (NotAuthenticated).",
     403: "A valid JWT whose user may not do this (NotAuthorized).",
-    404: "There is no such conversation, or no such version of it (Not found).",
+    404: "There is no such conversation, or no such version of it (Not found); or no such intent (NotFound).",
     406: "`Accept` names no format that there is (NotAcceptable).",
     408: "The request did not arrive in time (RequestTimeout).",
-    409: "No model, or no assistant that could do this (Conflict).",
+    409: "No model, or none that could do this (Conflict).",
     412: "`If-Match` names another version than the conversation is at; nothing was written (PreconditionFailed).",
     413: "The body is too large (TooLarge).",
     422: "The Idempotency-Key was used for another request; nothing was written (IdempotencyKeyReused).",
-    500: "A fault of the service (ConversationError).",
+    500: "A fault of the service (ConversationError; ParsingError of `/model/parse`).",
     503: "The database is away; `details.outcome` of a write says whether it was written (StorageUnavailable).",
 }
 ALWAYS: Final = (400, 408, 413, 500)
@@ -152,11 +164,29 @@ _READY: Final = {
 }
 _NOT_MODIFIED: Final[Schema] = {"description": "The state has that entity tag.", "headers": {"ETag": HEADERS["ETag"]}}
 
+_PREDICTED: Final = {JSON: ref("Prediction")}
+_ANSWERED: Final = {
+    JSON: obj({"tracker": ref("TrackerState"), "messages": array(ref("BotMessage"))}, optional=("messages",))
+}
+_CHANNEL_ERRORS: Final = (401, 403, 503)  # the former two where channels need authentication
+
 _TRACKER: Final = "/conversations/{conversation_id}/tracker"
 
 
-def _assistant(summary: str, *parameters: str) -> Operation:
-    return Operation(summary=f"{summary}. Needs a running assistant.", parameters=parameters, errors=(409,))
+def _later(summary: str) -> Operation:
+    return Operation(summary=f"{summary}. Not in this release: always 409.", errors=(409,))
+
+
+def _assistant(
+    summary: str, body: Schema, answers: dict[str, Schema], *parameters: str, errors: tuple[int, ...] = ()
+) -> Operation:
+    return Operation(
+        summary=summary,
+        parameters=("conversation_id", "include_events", *parameters),
+        body=body,
+        answers=answers,
+        errors=(409, 503, *errors),
+    )
 
 
 def _write(summary: str, body: Schema, *parameters: str) -> Operation:
@@ -191,8 +221,19 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
     ),
     ("GET", "/webhooks/rest"): Operation(summary="Health of the channel `rest`", answers=_ALIVE, public=True),
     ("POST", "/webhooks/rest/webhook"): Operation(
-        summary="A message from the channel `rest`. Needs a running assistant.",
-        errors=(409,),
+        summary="A message of a user; the answer is what the bot says, none if the message can't be answered",
+        parameters=("stream",),
+        body=ref("ChannelMessage"),
+        answers={JSON: array(ref("BotMessage")), "text/event-stream": TEXT},
+        errors=_CHANNEL_ERRORS,
+        public=True,
+    ),
+    ("GET", "/webhooks/callback"): Operation(summary="Health of the channel `callback`", answers=_ALIVE, public=True),
+    ("POST", "/webhooks/callback/webhook"): Operation(
+        summary="A message of a user; what the bot says is posted to the address in credentials.yml",
+        body=ref("ChannelMessage"),
+        answers={PLAIN: {"const": "success"}},
+        errors=(409, *_CHANNEL_ERRORS),
         public=True,
     ),
     ("GET", "/status"): Operation(
@@ -224,17 +265,44 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
         answers={PLAIN: TEXT},
         errors=(404, 503),
     ),
-    ("POST", "/conversations/{conversation_id}/execute"): _assistant("Run an action", "conversation_id"),
-    ("POST", "/conversations/{conversation_id}/trigger_intent"): _assistant("Trigger an intent", "conversation_id"),
-    ("POST", "/conversations/{conversation_id}/predict"): _assistant("Predict the next action", "conversation_id"),
-    ("POST", "/conversations/{conversation_id}/messages"): _assistant("Add a user's message", "conversation_id"),
-    ("POST", "/model/train"): _assistant("Train a model"),
-    ("POST", "/model/test/stories"): _assistant("Test a model on stories"),
-    ("POST", "/model/test/intents"): _assistant("Test a model on intents"),
-    ("POST", "/model/predict"): _assistant("Predict the next action after given events"),
-    ("POST", "/model/parse"): _assistant("Find intent and entities of a message"),
-    ("PUT", "/model"): _assistant("Load a model"),
-    ("DELETE", "/model"): _assistant("Unload the model"),
+    ("POST", "/conversations/{conversation_id}/execute"): _assistant(
+        "Run an action as if it had been predicted; one that the bot does not have is a 500, as in Rasa",
+        ref("Execution"),
+        _ANSWERED,
+        "output_channel",
+        errors=(404,),
+    ),
+    ("POST", "/conversations/{conversation_id}/trigger_intent"): _assistant(
+        "Answer as if a message with this intent had come", ref("Trigger"), _ANSWERED, "output_channel", errors=(404,)
+    ),
+    ("POST", "/conversations/{conversation_id}/predict"): Operation(
+        summary="Predict the next action, the likeliest first; nothing is written",
+        parameters=("conversation_id",),
+        answers=_PREDICTED,
+        errors=(404, 409, 503),
+    ),
+    ("POST", "/conversations/{conversation_id}/messages"): _assistant(
+        "Add a user's message and the slots that it fills; the bot does not answer", ref("PostedMessage"), STATE
+    ),
+    ("POST", "/model/train"): _later("Train a model"),
+    ("POST", "/model/test/stories"): _later("Test a model on stories"),
+    ("POST", "/model/test/intents"): _later("Test a model on intents"),
+    ("POST", "/model/predict"): Operation(
+        summary="Predict the next action after given events, in the order of the domain",
+        parameters=("include_events",),
+        body=ANY_EVENTS,
+        answers=_PREDICTED,
+        errors=(409,),
+    ),
+    ("POST", "/model/parse"): Operation(
+        summary="Find intent and entities of a message",
+        parameters=("emulation_mode",),
+        body=ref("Text"),
+        answers={JSON: {"anyOf": [ref("ParseData"), ANY_OBJECT]}},
+        errors=(409, 503),
+    ),
+    ("PUT", "/model"): _later("Load a model"),
+    ("DELETE", "/model"): _later("Unload the model"),
     ("GET", "/turnlog/v1/events"): Operation(
         summary="The whole log, in order; positions are dense",
         parameters=("after_position", "limit"),

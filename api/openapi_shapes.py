@@ -125,6 +125,42 @@ CONVERSATION: Final = obj(
     },
     description="What the index knows of a conversation: counts and last names are those of its current generation.",
 )
+UNDERSTOOD: Final = {
+    "allOf": [ref("ParseData"), {"required": ["intent", "entities"]}],
+    "description": "What somebody has understood already.",
+}
+POSTED_MESSAGE: Final = obj(
+    {"text": TEXT, "sender": {"const": "user"}, "parse_data": UNDERSTOOD}, optional=("parse_data",)
+)
+SENDER: Final[Schema] = {"type": "string", "maxLength": 256, "pattern": "^[^\\u0000]*$"}
+CHANNEL_MESSAGE: Final = obj(
+    {"sender": SENDER, "message": TEXT, "input_channel": TEXT, "metadata": ANY_OBJECT},
+    optional=("sender", "input_channel", "metadata"),
+    description="A message of a user. `sender` is the conversation's id, `default` without one.",
+)
+NAME: Final[Schema] = {"type": "string", "minLength": 1}
+EXECUTION: Final = obj(
+    {"name": NAME, "policy": TEXT_OR_NULL, "confidence": {"type": ["number", "null"]}},
+    optional=("policy", "confidence"),
+    description="An action, and what it was predicted by.",
+)
+TRIGGER: Final = obj(
+    {"name": NAME, "entities": {"oneOf": [array(ref("Entity")), ANY_OBJECT, {"type": "null"}]}},
+    optional=("entities",),
+    description="An intent, and entities: a list, or an object of values by name.",
+)
+BOT_MESSAGE: Final = obj(
+    {"recipient_id": TEXT}, description="Besides: `text`, maybe with `buttons`; `image`, `attachment` or `custom`."
+)
+PREDICTION: Final = obj(
+    {
+        "scores": array(obj({"action": TEXT, "score": NUMBER})),
+        "policy": TEXT_OR_NULL,
+        "confidence": NUMBER,
+        "tracker": ref("TrackerState"),
+    },
+    description="The score of each action, and whose prediction the best one is.",
+)
 ERROR: Final = obj(
     {
         "version": {"const": RASA_VERSION},
@@ -163,6 +199,13 @@ def schemas() -> dict[str, Schema]:
         "Intent": INTENT,
         "Entity": ENTITY,
         "ParseData": PARSE_DATA,
+        "Text": obj({"text": TEXT}),
+        "PostedMessage": POSTED_MESSAGE,
+        "ChannelMessage": CHANNEL_MESSAGE,
+        "Execution": EXECUTION,
+        "Trigger": TRIGGER,
+        "BotMessage": BOT_MESSAGE,
+        "Prediction": PREDICTION,
         "PostedEvent": {
             "oneOf": [ref(name) for name in events],
             "discriminator": {"propertyName": "event", "mapping": mapping},

@@ -6,12 +6,17 @@ import asyncio
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from api import metrics
 from api.assembling import assemble
 from api.auth import Authenticator
+from api.channels import outputs, sockets_of
 from api.errors import NoModel
 from api.ledger import TrackerLedger
+from assistant.channels.elsewhere import Elsewhere
 from assistant.channels.registry import Channels
 from assistant.http import Client
+from assistant.reminders import Reminders
+from assistant.reminding import Reminding
 from dialogue import Domain
 from eventstore import EventStore
 from eventstore.hints import HintSender
@@ -21,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping
 
     from api.settings import Settings
-    from assistant import Assistant
+    from assistant import Assistant, Message, Output
     from assistant.model import Model
     from eventstore import Database
 
@@ -35,13 +40,17 @@ class Service:
         domain = model.domain if model else Domain.empty()
         self.settings = settings
         self.model = model
+        self._database = database
         self.authenticator = Authenticator(settings.auth)
         self.store = EventStore(database)
         self.trackers = Trackers(self.store, domain)
         self.marks: Mapping[str, str] = model.marks if model else {}
         self.hint = HintSender(database)
         self.ledger = TrackerLedger(self.trackers, self.hint.send)
-        self.channels = Channels({})
+        self.custom = [channel.load() for channel in settings.credentials.custom]
+        self.sockets = sockets_of(self)
+        self.channels = Channels(())
+        self.reminders = Reminders(self.store.read, database, node=self.store.node, count=metrics.count_reminders)
         self._under_way: set[asyncio.Future[Any]] = set()
         self._assistant: Assistant | None = None
         self._etag_suffix = f'-{domain.fingerprint[:16]}"'
@@ -52,15 +61,29 @@ class Service:
         """Begin to work; the database need not be there yet."""
         await self._open.enter_async_context(self.store)
         self._open.push_async_callback(self.trackers.close)
-        for name, work in (("hints", self.hint.run()), ("turns", self.store.turns.run())):
+        background = [("hints", self.hint.run()), ("turns", self.store.turns.run())]
+        if self.sockets is not None:
+            elsewhere = Elsewhere(self._database, self.store.read, self.sockets.is_here, self.sockets.send_here)
+            self.sockets.attach(elsewhere)
+            self._open.push_async_callback(self.sockets.close)
+            background.append(("sockets", elsewhere.run()))
+        for name, work in background:
             self._open.callback(asyncio.get_running_loop().create_task(work, name=name).cancel)
         if self.model is not None:
             client = await self._open.enter_async_context(Client())
-            self._assistant = assemble(self.settings, self.model, client, self.ledger, self.store.turns)
+            self.channels = Channels(outputs(self.settings, client, self.sockets, self.custom))
+            self._assistant = assemble(self.settings, self.model, client, self.ledger, self.store.turns, self.reminders)
+            reminding = Reminding(
+                self.reminders, self._assistant, self.ledger, self._database, lambda name: self.channels.output(name)
+            )
+            reminding.start()
+            self._open.push_async_callback(reminding.close)
 
     async def stop(self) -> None:
         """Begin to stop: requests are served to their end, and are the last ones of their connections."""
         self.is_stopping = True
+        if self.sockets is not None:
+            await self.sockets.stop()
 
     async def close(self) -> None:
         """Finish what was handed in, and let go of the database."""
@@ -74,6 +97,15 @@ class Service:
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
         return await asyncio.shield(task)
+
+    async def answer(self, message: Message, output: Output) -> None:
+        """Answer a message to its end.
+
+        Raises:
+            NoModel: there is nobody who could.
+            EventStoreError: as Assistant.answer.
+        """
+        await self.uninterrupted(self.assistant().answer(message, output))
 
     def etag(self, version: int) -> str:
         """The entity tag of a conversation at a version, as this domain shows it."""

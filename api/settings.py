@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 import msgspec
 
-from api import database, endpoints
+from api import credentials, database, endpoints
 from api.auth import JWT_METHODS, AuthSettings, InvalidKey, JwtSettings, check_key
+from api.credentials import Credentials, InvalidCredentials
 from api.database import DatabaseConfig, EmbeddedDatabase, InvalidDatabase
 from api.endpoints import Endpoints, InvalidEndpoints
 from api.flags import BY_NAME
 from api.sources import Given, Sources, parts, truth
+from assistant.project import is_project
 from assistant.secret import Secret
 
 if TYPE_CHECKING:
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
 
 DEFAULT_SCHEMA: Final = "turnlog"
 DEFAULT_MODEL: Final = "models"
-DEFAULT_CREDENTIALS: Final = "credentials.yml"
 MODEL_ARCHIVES: Final = (".tar.gz", ".zip")
 MAX_IDENTIFIER_BYTES: Final = 63
 SHORT_SECRET: Final = 32
@@ -147,8 +148,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         nlu_model: the NLU model, where it is apart.
         remote_storage: where to take the model from instead.
         endpoints: the sections of endpoints.yml.
-        credentials: the file of channels, if there is one.
-        connector: the one channel to start.
+        credentials: the channels to start.
+        connector: the one channel to start, where there are several.
         database: where the log is.
         schema: the database's schema that holds the log (`POSTGRESQL_SCHEMA`).
         notices: what to say in the log at start.
@@ -170,7 +171,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     nlu_model: str | None = None
     remote_storage: str | None = None
     endpoints: Endpoints
-    credentials: Path | None = None
+    credentials: Credentials = Credentials(rest=True)
     connector: str | None = None
     database: DatabaseConfig
     schema: str = DEFAULT_SCHEMA
@@ -216,6 +217,8 @@ class _Reader:
     def settings(self) -> Settings:
         sources = self._sources
         auth, parsed = self._auth(), self._endpoints()
+        workers, channels = self._workers(), self._credentials()
+        self._warn_of_polling(channels, workers)
         return Settings(
             interface=self._interface(auth),
             port=sources.whole("port", 5005),
@@ -224,7 +227,7 @@ class _Reader:
             cors=sources.texts("cors"),
             tls=self._tls(),
             limits=self._limits(),
-            workers=self._workers(),
+            workers=workers,
             sanic=_sanic(sources.environ),
             logs=self._logs(),
             request_timeout=sources.whole("request_timeout", 300),
@@ -233,7 +236,7 @@ class _Reader:
             nlu_model=self._text("nlu"),
             remote_storage=self._text("remote_storage"),
             endpoints=parsed,
-            credentials=self._credentials(),
+            credentials=channels,
             connector=self._text("connector"),
             database=self._database(parsed.tracker_store),
             schema=self._schema(),
@@ -257,7 +260,13 @@ class _Reader:
             if self._sources.on_command_line(name):
                 flag = BY_NAME[name]
                 self._warn(f"{flag.spelling} is visible to everybody on this machine; prefer {flag.variable}_FILE")
-        return AuthSettings(tokens=tokens, jwt=self._jwt())
+        auth = AuthSettings(tokens=tokens, jwt=self._jwt(), webhooks=self._sources.switch("webhook_auth"))
+        switch = BY_NAME["webhook_auth"].spelling
+        if auth.webhooks and not auth.required:
+            self.faults.append(f"{switch}: needs a token or a JWT secret: give --auth-token or --jwt-secret")
+        elif auth.required and not auth.webhooks:
+            self._warn(f"everybody who reaches the webhooks may write into any conversation; {switch} protects them")
+        return auth
 
     def _jwt(self) -> JwtSettings | None:
         method = self._jwt_method()
@@ -417,9 +426,34 @@ class _Reader:
             self._warn(f"--endpoints: {given}: no such file; " + (f"using {found}" if found else "going on without"))
         return found
 
-    def _credentials(self) -> Path | None:
-        given = self._text("credentials")
-        default = Path(DEFAULT_CREDENTIALS)
+    def _credentials(self) -> Credentials:
+        path, connector = self._credentials_file(), self._text("connector")
+        if path is None and connector is None:
+            self._inform("no channels are configured: there is `rest`, at /webhooks/rest/webhook")
+            return Credentials(rest=True)
+        try:
+            if path is None:
+                return credentials.parse("", "--connector", connector, self._sources.environ)
+            found = credentials.load(path, connector, self._sources.environ)
+        except InvalidCredentials as error:
+            self.faults.extend(error.faults)
+            return Credentials()
+        for name in found.ignored:
+            self._inform(f"{path}: the channel {name!r} has no meaning here, and is ignored")
+        return found
+
+    def _warn_of_polling(self, channels: Credentials, workers: int) -> None:
+        if channels.socketio is not None and workers > 1:
+            self._warn(
+                "SANIC_WORKERS: socketio takes connections by websocket alone, since requests of long polling "
+                "would reach several workers; pages need the setting transports: ['websocket']"
+            )
+
+    def _credentials_file(self) -> Path | None:
+        given, default = self._text("credentials"), Path(credentials.DEFAULT_FILE)
+        if given and not Path(given).exists():
+            self.faults.append(f"--credentials: {given}: no such file")
+            return None
         return Path(given) if given else default if default.exists() else None
 
     def _database(self, store: TrackerStore | None) -> DatabaseConfig:
@@ -503,7 +537,4 @@ def holds_model(path: Path) -> bool:
     """Whether there is an archive, a folder with archives, or a project's folder."""
     if not path.is_dir():
         return path.is_file()
-    return any(
-        child.name.endswith(MODEL_ARCHIVES) or child.name in ("domain", "domain.yml", "domain.yaml")
-        for child in path.iterdir()
-    )
+    return is_project(path) or any(child.name.endswith(MODEL_ARCHIVES) for child in path.iterdir())

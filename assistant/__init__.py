@@ -3,11 +3,12 @@
 from assistant.actions import UnknownAction
 from assistant.assistant import Assistant, Message, Outcome, Understanding
 from assistant.channels.output import COLLECTOR, Collector, Output
-from assistant.draft import Ledger, Reading
+from assistant.draft import AlreadyDone, Ledger, Reading, Terms
 from assistant.scene import Scene
 
 __all__ = [
     "COLLECTOR",
+    "AlreadyDone",
     "Assistant",
     "Collector",
     "Ledger",
@@ -16,6 +17,7 @@ __all__ = [
     "Output",
     "Reading",
     "Scene",
-    "UnknownAction",
+    "Terms",
     "Understanding",
+    "UnknownAction",
 ]

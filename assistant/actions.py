@@ -50,7 +50,7 @@ def action_of(name: str, domain: Domain) -> Action:
 
     Raises UnknownAction.
     """
-    if name not in domain.action_names:
+    if name not in domain.known_actions:
         raise UnknownAction(name, domain)
     return _built_in(name, domain) or _uttered(name, domain) or _form(name, domain) or ServerAction(name)
 

@@ -11,13 +11,16 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from assistant.careful import Careful
-from assistant.draft import Draft, Overtaken
+from assistant.default_actions import new_session
+from assistant.draft import NO_TERMS, Draft, Overtaken, Terms
+from assistant.happening import happens
 from assistant.lines import Lines
 from assistant.outside import Outside
-from assistant.turn import TurnTaker, needs_session
-from dialogue import UserUttered, session_start
+from assistant.turn import MESSAGE, TurnTaker, needs_session
+from dialogue import ACTION_SESSION_START, ActionExecuted, UserUttered, stamp
 from dialogue.policies.prediction import Prediction, Situation
 
 if TYPE_CHECKING:
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from assistant.careful import Services
     from assistant.channels.output import Output
     from assistant.draft import Ledger
+    from assistant.reminders import Due, Reminders
     from assistant.scene import Scene
     from assistant.turn import Predictor
     from dialogue import Domain
@@ -52,13 +56,18 @@ class Message(Struct, frozen=True, kw_only=True):
     input_channel: str | None = None
     metadata: Json = {}
     parse_data: Json | None = None
+    message_id: str | None = None
 
 
 class Outcome(Struct, frozen=True):
-    """The versions of a conversation between which a turn lies, and whatever was posted meanwhile."""
+    """The versions of a conversation between which a turn lies, and whatever was posted meanwhile.
+
+    If it was repeated, somebody has asked for the same before, and nothing was done now.
+    """
 
     base: int
     version: int
+    repeated: bool = False
 
 
 class Assistant:
@@ -75,58 +84,87 @@ class Assistant:
         turns: Turns,
         marks: Mapping[str, str],
         limit: int,
+        reminders: Reminders | None = None,
     ) -> None:
+        """Without `reminders`, what the bot wants to be reminded of is recorded only."""
         self._domain, self._policies, self._understanding = domain, policies, understanding
         self._services, self._ledger, self._turns, self._marks = services, ledger, turns, marks
+        self._reminders = reminders
         self._turn_taker = TurnTaker(domain, policies, limit)
         self._lines = Lines()
 
-    async def answer(self, message: Message, output: Output) -> Outcome:
+    async def answer(self, message: Message, output: Output, terms: Terms = NO_TERMS) -> Outcome:
         """Take a message in and answer it.
 
         Raises:
+            AlreadyDone, IdempotencyKeyReused, WrongExpectedVersion: the terms do not allow it; nothing was written.
             StoreUnavailable: the database is away. What is in the log by then stays there.
             TurnLost: this process stood still for so long that another one went on with the conversation.
         """
         async with self._lines.turn(message.conversation):
             event = await self._understood(message)
             work = partial(self._turn_taker.answer, message=event, session_metadata=message.metadata)
-            return await self._run(message.conversation, output, work)
+            return await self._run(message.conversation, output, work, terms)
 
-    async def take_in(self, message: Message, output: Output) -> Outcome:
+    async def take_in(self, message: Message, output: Output, terms: Terms = NO_TERMS) -> Outcome:
         """Take a message in, with the slots that it fills, and leave the answer to somebody else. As `answer`."""
         async with self._lines.turn(message.conversation):
             event = await self._understood(message)
             work = partial(self._turn_taker.take_in, message=event, session_metadata=message.metadata)
-            return await self._run(message.conversation, output, work)
+            return await self._run(message.conversation, output, work, terms)
 
-    async def trigger(self, conversation: str, intent: str, entities: list[Json], output: Output) -> Outcome:
+    async def trigger(
+        self, conversation: str, intent: str, entities: list[Json], output: Output, terms: Terms = NO_TERMS
+    ) -> Outcome:
         """Answer as if a message with this intent had come, through the channel of the last one. As `answer`."""
         async with self._lines.turn(conversation):
-            return await self._run(conversation, output, partial(self._trigger, intent, entities))
+            return await self._run(conversation, output, partial(self._trigger, intent, entities), terms)
+
+    async def remind(self, reminder: Due, output: Output) -> Outcome:
+        """Answer as if a message with a reminder's intent had come. As `answer`.
+
+        Raises:
+            Outdated: it is not to be run any more.
+            AlreadyDone: it was run before.
+        """
+        async with self._lines.turn(reminder.conversation):
+            key = f"reminder {reminder.id}"
+            terms = Terms(key=key, fingerprint=key.encode())
+            return await self._run(reminder.conversation, output, partial(self._remind, reminder), terms)
 
     async def execute(
-        self, conversation: str, action: str, policy: str | None, confidence: float, output: Output
+        self,
+        conversation: str,
+        action: str,
+        policy: str | None,
+        confidence: float,
+        output: Output,
+        terms: Terms = NO_TERMS,
     ) -> Outcome:
-        """Run an action as if it had been predicted. As `answer`; raises UnknownAction as well."""
+        """Run an action as if it had been predicted. As `answer`; raises UnknownAction as well.
+
+        With a key an action of the action server may run again; what it brings about is written once.
+        """
         work = partial(self._turn_taker.execute, name=action, policy=policy, confidence=confidence)
         async with self._lines.turn(conversation):
-            return await self._run(conversation, output, work)
+            return await self._run(conversation, output, work, terms)
 
     async def parse(self, text: str) -> Json:
         """What a text means."""
         return await self._understanding.parse(text, "default")
 
     def predict(self, scene: Scene) -> tuple[Prediction, Scene]:
-        """The next action of a conversation, and the scene that it was predicted in: a session may be due. No I/O."""
+        """The next action of a conversation, and the scene that it leads to: a session may be due. No I/O."""
         if needs_session(scene, time.time()):
-            scene = scene.after(session_start(time.time(), self._marks))
-        return self.predict_here(scene), scene
+            start = [happens(ActionExecuted, name=ACTION_SESSION_START, confidence=1.0), *new_session(scene)]
+            scene = scene.after([stamp(event, self._marks) for event in start])
+        return self.predict_here(scene)
 
-    def predict_here(self, scene: Scene) -> Prediction:
-        """The next action in exactly this scene. No I/O."""
+    def predict_here(self, scene: Scene) -> tuple[Prediction, Scene]:
+        """The next action in exactly this scene, which then waits for no followup any more. No I/O."""
         assert self._policies is not None  # who asks has looked: `can_predict`
-        return self._policies.predict(Situation(scene.tracker, scene.since_reset))
+        prediction = self._policies.predict(Situation(scene.tracker, scene.since_reset))
+        return prediction, replace(scene, tracker=replace(scene.tracker, followup_action=None))
 
     @property
     def can_predict(self) -> bool:
@@ -135,7 +173,7 @@ class Assistant:
 
     # --- turns ---
 
-    async def _run(self, conversation: str, output: Output, work: Work) -> Outcome:
+    async def _run(self, conversation: str, output: Output, work: Work, terms: Terms) -> Outcome:
         draft = Draft(
             conversation,
             output.name,
@@ -143,13 +181,18 @@ class Assistant:
             marks=self._marks,
             ledger=self._ledger,
             turns=self._turns,
-            deliver=partial(output.send, conversation),
+            deliver=output.send,
+            reminders=self._reminders,
+            terms=terms,
         )
         outside, is_done = Careful(self._services, draft), False
         try:
             for attempt in count(1):
                 with contextlib.suppress(Overtaken):
                     await draft.begin(insists=attempt > PATIENCE)
+                    if output.is_remote:
+                        # A turn of another process could be written behind this one, and heard before it.
+                        await draft.hold()
                     await work(draft, outside)
                     await draft.write()
                     is_done = True
@@ -162,13 +205,18 @@ class Assistant:
         event = _external(intent, entities, draft.scene.tracker.latest_input_channel)
         await self._turn_taker.answer(draft, outside, event)
 
+    async def _remind(self, reminder: Due, draft: Draft, outside: Outside) -> None:
+        if not draft.has_written(MESSAGE):
+            reminder.refuse_outdated(draft.scene)
+        await self._trigger(reminder.intent, reminder.entities, draft, outside)
+
     async def _understood(self, message: Message) -> UserUttered:
         parsed = message.parse_data or await self._understanding.parse(message.text or "", message.conversation)
         return _uttered(message, parsed)
 
 
 def _uttered(message: Message, parsed: Json) -> UserUttered:
-    message_id = uuid.uuid4().hex
+    message_id = message.message_id or uuid.uuid4().hex
     return UserUttered(
         timestamp=time.time(),
         metadata=message.metadata,

@@ -61,11 +61,14 @@ class StartSession(Struct, frozen=True):
 
     async def run(self, scene: Scene, outside: Outside) -> list[Event]:
         """The session's start, the slots, and that the bot listens."""
-        carried = (
-            [event for event in scene.applied if isinstance(event, SlotSet)] if scene.domain.carry_over_slots else []
-        )
-        again = [replace(event, timestamp=time.time()) for event in carried]
-        return [happens(SessionStarted), *again, happens(ActionExecuted, name=ACTION_LISTEN)]
+        return new_session(scene)
+
+
+def new_session(scene: Scene) -> list[Event]:
+    """The events that follow the action with which a session starts, where a project has none of its own for it."""
+    carried = [event for event in scene.applied if isinstance(event, SlotSet)] if scene.domain.carry_over_slots else []
+    again = [replace(event, timestamp=time.time()) for event in carried]
+    return [happens(SessionStarted), *again, happens(ActionExecuted, name=ACTION_LISTEN)]
 
 
 class DeactivateLoop(Struct, frozen=True):

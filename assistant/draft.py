@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import time
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import structlog
 from msgspec import Struct
+from msgspec.structs import replace
 
 import dialogue
+from assistant.channels.output import Said
 from assistant.scene import Scene
 from dialogue import ActionExecuted, BotUttered, Event, Tracker, stamp
 from eventstore import StoreUnavailable, WrongExpectedVersion
@@ -22,6 +24,7 @@ from eventstore import StoreUnavailable, WrongExpectedVersion
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
+    from assistant.reminders import Reminders
     from dialogue import Domain
     from eventstore import Turn, Turns
 
@@ -44,6 +47,26 @@ class Reading(Struct, frozen=True):
     turn_seconds: float | None = None
 
 
+class Terms(Struct, frozen=True, kw_only=True):
+    """What somebody demands of a turn, and who it is.
+
+    Attributes:
+        key: of all turns of the conversation that have it, only one writes the first step.
+        fingerprint: of what was asked for, with `key`: the same key for something else is refused.
+        expected: the version at which the conversation must be; -1 for any but 0; None for any.
+        actor, request_id: are kept with the events.
+    """
+
+    key: str | None = None
+    fingerprint: bytes | None = None
+    expected: int | None = None
+    actor: str | None = None
+    request_id: str | None = None
+
+
+NO_TERMS: Final = Terms()
+
+
 class Ledger(Protocol):
     """The log, as turns read and write it."""
 
@@ -54,11 +77,13 @@ class Ledger(Protocol):
             StoreUnavailable: the database is away.
         """
 
-    async def append(self, conversation: str, events: Sequence[Event], expected: int) -> None:
-        """Append events to a conversation that is at version `expected`.
+    async def append(self, conversation: str, events: Sequence[Event], after: Tracker, terms: Terms) -> None:
+        """Append events that lead to the state `after`; the `expected` of the terms is not looked at.
 
         Raises:
-            WrongExpectedVersion: it is not; nothing was written.
+            AlreadyDone: with the key of the terms there was an append; nothing was written.
+            WrongExpectedVersion: the conversation is not where they lead from; nothing was written.
+            IdempotencyKeyReused: that append was for something else; nothing was written.
             StoreUnavailable: the database is away.
         """
 
@@ -68,6 +93,14 @@ class Ledger(Protocol):
 
 class Overtaken(Exception):
     """Somebody else wrote to the conversation; what the draft holds is to be made anew."""
+
+
+class AlreadyDone(Exception):
+    """What must happen once has happened: it led from the version `base` to `version`, and maybe further."""
+
+    def __init__(self, base: int, version: int) -> None:
+        super().__init__(f"it was done before, from version {base} on")
+        self.base, self.version = base, version
 
 
 class Draft:
@@ -90,11 +123,14 @@ class Draft:
         marks: Mapping[str, str],
         ledger: Ledger,
         turns: Turns,
-        deliver: Callable[[Sequence[BotUttered]], Awaitable[None]],
+        deliver: Callable[[Said], Awaitable[None]],
+        reminders: Reminders | None = None,
+        terms: Terms = NO_TERMS,
     ) -> None:
         self._conversation, self._channel = conversation, channel
         self._domain, self._marks = domain, marks
         self._ledger, self._turns, self._deliver = ledger, turns, deliver
+        self._reminders, self._terms = reminders, terms
         self.base = self._version = -1
         self._pending: list[Event] = []
         self._steps: set[str] = set()
@@ -110,6 +146,7 @@ class Draft:
         Raises:
             StoreUnavailable: the database is away.
             TurnLost: this turn held the conversation, and another one may have answered it meanwhile.
+            WrongExpectedVersion: the conversation is not at the version that the terms demand.
         """
         while True:
             reading = await self._ledger.read(self._conversation)
@@ -124,9 +161,11 @@ class Draft:
                 self._turn = await self._turns.take(self._conversation)
         self._take_up(reading)
         self._pending_steps.clear()
-        self.base = self._version if self.base < 0 else self.base
+        if self.base < 0:
+            self._check_version(reading.tracker.version)
+            self.base = reading.tracker.version
         if insists:
-            await self._hold()
+            await self.hold()
             self._went_out = True
         self._mend()
 
@@ -144,6 +183,19 @@ class Draft:
         """Whether a step is in the log, and so not to be done again."""
         return step in self._steps
 
+    async def hold(self) -> None:
+        """Let nobody begin another turn until this one is closed.
+
+        Raises:
+            Overtaken: somebody did, or wrote, since the conversation was read; begin again.
+            StoreUnavailable, TurnLost: as `begin`.
+        """
+        if self._turn is None:
+            self._turn = await self._turns.take(self._conversation)
+            if self._turn is None or not await self._is_current():
+                raise Overtaken
+        self._turns.check(self._turn)
+
     async def reserve(self) -> None:
         """Prepare to call others: write what was added, and let nobody begin another turn.
 
@@ -151,7 +203,7 @@ class Draft:
             Overtaken: begin again.
             StoreUnavailable, TurnLost: as `begin`.
         """
-        await self._hold()
+        await self.hold()
         await self.write()
         self._went_out = True
 
@@ -160,23 +212,30 @@ class Draft:
 
         Raises:
             Overtaken: begin again.
+            AlreadyDone: another draft has written the first step; nothing was written.
+            IdempotencyKeyReused: the key of the terms was used for something else; nothing was written.
             StoreUnavailable, TurnLost: as `begin`.
         """
         if not self._pending:
             return
+        plan = await self._reminders.plan(self._conversation, self._pending, self._channel) if self._reminders else None
+        terms = self._terms if self._pending_steps - self._steps else replace(self._terms, key=None, fingerprint=None)
         while True:
             try:
-                await self._ledger.append(self._conversation, self._pending, self._version)
+                await self._ledger.append(self._conversation, self._pending, self.scene.tracker, terms)
                 break
             except WrongExpectedVersion:
                 if not self._went_out:
                     raise Overtaken from None
                 await self._go_behind()
         written, self._pending = self._pending, []
-        self._version, self._went_out = self.scene.tracker.version, False
+        before, self._version, self._went_out = self._version, self.scene.tracker.version, False
         self._steps |= self._pending_steps | {_ANYTHING}
         self._ledger.keep(self._conversation, Reading(self.scene.tracker, self.scene.events))
-        await self._deliver([event for event in written if isinstance(event, BotUttered)])
+        if plan:
+            await plan.confirm(self._version)
+        if said := tuple(event for event in written if isinstance(event, BotUttered)):
+            await self._deliver(Said(self._conversation, said, before, self._version))
 
     async def settle(self) -> None:
         """Write what came from outside, if anything did, so that what is computed next sees what was posted meanwhile.
@@ -194,13 +253,10 @@ class Draft:
         with contextlib.suppress(StoreUnavailable):  # then the lease runs out
             await (self._turns.abandon if cut_off else self._turns.end)(self._turn)
 
-    async def _hold(self) -> None:
-        """Let nobody else begin a turn. Raises Overtaken if somebody did since the conversation was read."""
-        if self._turn is None:
-            self._turn = await self._turns.take(self._conversation)
-            if self._turn is None or not await self._is_current():
-                raise Overtaken
-        self._turns.check(self._turn)
+    def _check_version(self, actual: int) -> None:
+        expected = self._terms.expected
+        if expected is not None and (actual == 0 if expected < 0 else actual != expected):
+            raise WrongExpectedVersion(self._conversation, expected, actual)
 
     async def _is_current(self) -> bool:
         return (await self._ledger.read(self._conversation)).tracker.version == self._version

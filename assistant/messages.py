@@ -17,11 +17,17 @@ def messages_of(event: BotUttered, recipient: str) -> list[Json]:
 
     Paragraphs of a text are messages of their own, unless there is something to choose below it.
     """
-    data = event.data if isinstance(event.data, dict) else {}
     return [
         {"recipient_id": recipient} | {key: value for key, value in part.items() if value is not None}
-        for part in _parts({**data, "text": event.text, **event.metadata})
+        for part in _parts(whole_message(event))
     ]
+
+
+def whole_message(event: BotUttered) -> Json:
+    """All that one event says, by the keys of a response; an image is not said again as an attachment."""
+    data = event.data if isinstance(event.data, dict) else {}
+    said = {**data, "text": event.text, **event.metadata}
+    return said | {"attachment": None} if said.get("attachment") == said.get("image") else said
 
 
 def _parts(said: Json) -> Iterator[Json]:
@@ -30,8 +36,7 @@ def _parts(said: Json) -> Iterator[Json]:
         yield {"custom": custom}
     if image := said.get("image"):
         yield {"image": image}
-    attachment = said.get("attachment")
-    if attachment and attachment != image:
+    if attachment := said.get("attachment"):
         yield {"attachment": attachment}
     yield from _elements(said.get("elements"))
 

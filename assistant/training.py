@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from assistant.model import DialogueModel, Model
+from assistant.nlu.oddities import oddities
+from assistant.nlu.pipeline import NluModel
 from assistant.nlu.training import train_nlu
-from assistant.nlu.training_data import Example, read_nlu
+from assistant.nlu.training_data import Example, NluData, read_nlu
 from dialogue import Domain, Fault, InvalidDomain
-from dialogue.domain_files import read_domain
+from dialogue.domain_files import domain_of
 from dialogue.policies import training as policies
 from dialogue.policies.configuration import InvalidPolicies, parse_policies
 from dialogue.shapes import kind
@@ -60,15 +62,16 @@ class _Training:
 
     def model(self) -> Model | None:
         """The model; None when there are faults."""
-        domain, config = self._domain(), self._config()
-        files = read_files(self._project.data)
+        config, files = self._config(), read_files(self._project.data)
         self._note(files.faults, files.warnings)
+        domain_files = self._domain_files()
+        domain = self._domain([*domain_files, *_responses(files.sources)])
         stories = self._stories(files.sources)
-        nlu = read_nlu(files.sources, tuple(_spoken(stories)))
-        self._note(nlu.faults, nlu.warnings)
-        learned = train_nlu(None if self._understands_elsewhere else config, nlu.data)
-        self._note(learned.faults, learned.warnings)
-        configs = self._policies(config, needed=bool(stories.stories))
+        nlu = self._nlu(files.sources, stories)
+        if domain is not None:
+            self.warnings += oddities(nlu, domain, domain_files)
+        learned = NluModel() if self._understands_elsewhere else self._learned(config, nlu)
+        configs = self._policies(config, needed=any(map(_has_stories, files.sources)))
         if self.faults or domain is None:
             return None
         dialogue = None
@@ -82,17 +85,32 @@ class _Training:
             domain=domain,
             assistant_id=_assistant_id(config),
             dialogue=dialogue,
-            nlu=learned.model,
+            nlu=learned,
         )
 
-    def _domain(self) -> Domain | None:
+    def _domain_files(self) -> list[Source]:
+        sources, faults = read_sources(self._project.domain)
+        self.faults += faults
+        return sources
+
+    def _domain(self, sources: Sequence[Source]) -> Domain | None:
         try:
-            domain, warnings = read_domain(self._project.domain)
+            domain, warnings = domain_of(sources)
         except InvalidDomain as error:
             self.faults += error.faults
             return None
         self.warnings += warnings
         return domain
+
+    def _nlu(self, sources: Sequence[Source], stories: Stories) -> NluData:
+        files = read_nlu(sources, tuple(_spoken(stories)))
+        self._note(files.faults, files.warnings)
+        return files.data
+
+    def _learned(self, config: Source | None, nlu: NluData) -> NluModel:
+        trained = train_nlu(config, nlu)
+        self._note(trained.faults, trained.warnings)
+        return trained.model
 
     def _config(self) -> Source | None:
         if self._project.config is None:
@@ -136,7 +154,18 @@ def _spoken(stories: Stories) -> Iterator[Example]:
     for story in stories.stories:
         for step in story.steps:
             if isinstance(step, UserStep) and step.intent and step.text:
-                yield Example(step.intent, AnnotatedText(step.text))
+                yield Example(step.intent, AnnotatedText(step.text), step.place)
+
+
+def _has_stories(file: Source) -> bool:
+    return bool(file.value.get("stories") or file.value.get("rules"))
+
+
+def _responses(files: Sequence[Source]) -> Iterator[Source]:
+    """The responses that stand beside NLU data, as those to retrieval intents do: they are a part of the domain."""
+    for file in files:
+        if "responses" in file.value:
+            yield Source(file.name, {"responses": file.value["responses"]}, file.lines)
 
 
 def _identity(project: Project) -> str:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger("turnlog.assistant")
 
 MESSAGE: Final = "message"  #: the step of a turn that takes the message in
+EXECUTION: Final = "execution"  #: the step of a turn that only runs an action
 RESTART: Final = "restart"
 _LAST: Final = (ACTION_LISTEN, ACTION_SESSION_START)  # with these a turn ends
 
@@ -84,7 +85,7 @@ class TurnTaker:
         scores = (0.0,) * len(self._domain.action_names)
         is_text = name in self._domain.texts
         prediction = Prediction(action=name, is_text=is_text, policy=policy, confidence=confidence, scores=scores)
-        await self._carry_out(draft, outside, prediction)
+        await self._carry_out(draft, outside, prediction, step=EXECUTION)
 
     async def _act(self, draft: Draft, outside: Outside) -> None:
         if self._policies is None:
@@ -102,7 +103,7 @@ class TurnTaker:
             if prediction.action in _LAST:
                 return
 
-    async def _carry_out(self, draft: Draft, outside: Outside, prediction: Prediction) -> None:
+    async def _carry_out(self, draft: Draft, outside: Outside, prediction: Prediction, step: str | None = None) -> None:
         before = _prediction_events(prediction)
         try:
             events = await action_of(prediction.action, self._domain).run(draft.scene.after(before), outside)
@@ -116,6 +117,8 @@ class TurnTaker:
             draft.add(*(() if refused else (*before, _executed(prediction))), *events)
             if any(isinstance(event, UserUttered) for event in events):
                 await self._fill_slots(draft, outside)
+        if step is not None:
+            draft.did(step)
         await draft.settle()
 
     async def _fill_slots(self, draft: Draft, outside: Outside) -> None:

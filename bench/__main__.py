@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Final
 
 import httpx
 
-from bench import bare, load, postgres, relaying, replay
-from bench.processes import handler, service, worker_memory
+from bench import bare, load, postgres, projects, relaying, replay, training
+from bench.processes import appender, handler, service, worker_memory
 from bench.report import Report
 from tests.kafka import Kafka
 from tests.rabbitmq import RabbitMQ
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 EVENT: Final = '{"event":"slot","name":"cuisine","value":"mexican"}'
+MESSAGE: Final = "/greet"
 CONVERSATIONS: Final = 1000
 DOMAIN: Final = """
 version: "3.1"
@@ -116,6 +117,38 @@ def start(folder: Path, report: Report, repeat: int) -> None:
             memory = worker_memory(folder / "data")
     report.absolute("start on an existing data directory", statistics.median(seconds[1:]), "s", most=1.0)
     report.absolute("memory of a worker", memory / 1e6, "MB", most=100)
+
+
+def turns(folder: Path, report: Report, repeat: int) -> None:
+    """Messages that one rule answers, over sixteen connections, beside a handler that commits as many rows."""
+    script = load.turn_script(CONVERSATIONS, MESSAGE)
+    with _assistant(folder) as url:
+        body = json.dumps({"sender": "c1", "message": MESSAGE}).encode()
+        answer = _answer("POST", f"{url}/webhooks/rest/webhook", body)
+        with appender(folder / "data", _file(folder, answer)) as limit:
+            ours, theirs = _pairs(url, limit, 16, script, repeat)
+    report.rate("turns, 16 connections", ours, theirs, "handler + batched rows", least=0.15)
+    report.absolute("turns, 16 connections", statistics.median(ours), "turns/s", least=1500)
+
+
+def mix(folder: Path, report: Report, repeat: int) -> None:
+    """Four reads of a tracker to each message, over sixteen connections: ten times what Rasa does is wanted."""
+    script = load.mixed_script(CONVERSATIONS, MESSAGE)
+    with _assistant(folder) as url:
+        runs = [load.run(url, 16, script=script) for _ in range(repeat)]
+    assert not any(run.failed for run in runs), runs
+    rate = statistics.median(_rates(runs))
+    report.absolute("80 % reads, 20 % messages", rate, "requests/s", least=2110)
+
+
+def train(folder: Path, report: Report, repeat: int) -> None:
+    """A bot of many rules and stories: how long it learns, loads, and thinks about its next action."""
+    project = projects.write(folder / "project", projects.large())
+    figures = [training.measured(project) for _ in range(repeat)]
+    size = f"{projects.RULES:,} rules and {projects.STORIES:,} stories"
+    report.absolute(f"{size}, trained", statistics.median(each.training for each in figures), "s", most=10)
+    report.absolute(f"{size}, loaded", statistics.median(each.loading for each in figures), "s", most=2)
+    report.absolute(f"{size}, prediction", 1000 * statistics.median(each.prediction for each in figures), "ms", most=1)
 
 
 def rabbitmq(folder: Path, report: Report, repeat: int) -> None:
@@ -231,6 +264,9 @@ BENCHMARKS: Final[dict[str, Callable[[Path, Report, int], None]]] = {
     "read": read,
     "replay": replays,
     "start": start,
+    "turns": turns,
+    "mix": mix,
+    "training": train,
     "rabbitmq": rabbitmq,
     "kafka": kafka,
     "relay-cost": relay_cost,
@@ -255,6 +291,15 @@ def _service(folder: Path, endpoints: str = "") -> Iterator[str]:
     file.write_text(endpoints)
     with service(folder / "data", "-m", str(project), "--endpoints", str(file)) as (url, _):
         load.run(url, 16, script=load.append_script(CONVERSATIONS, EVENT), seconds=2)
+        yield url
+
+
+@contextmanager
+def _assistant(folder: Path) -> Iterator[str]:
+    """The URL of a service that runs a bot with one rule, after some warming up: every conversation has a session."""
+    project = projects.write(folder / "project", projects.GREETER)
+    with service(folder / "data", "-m", str(project)) as (url, _):
+        load.run(url, 16, script=load.turn_script(CONVERSATIONS, MESSAGE), seconds=3)
         yield url
 
 

@@ -52,6 +52,26 @@ def append_script(conversations: int, event: str, *, prefix: str = "c") -> str:
     )
 
 
+def turn_script(conversations: int, message: str) -> str:
+    """A script that says a message in so many conversations in turn."""
+    return f"local n = 0\nrequest = function() n = n + 1; return {_turn(conversations, message)} end\n"
+
+
+def mixed_script(conversations: int, message: str) -> str:
+    """A script that reads a conversation four times as often as it says a message in one."""
+    read = f"wrk.format('GET', '/conversations/c' .. (n % {conversations}) .. '/tracker')"
+    return (
+        "local n = 0\n"
+        "request = function() n = n + 1; "
+        f"if math.random(5) == 1 then return {_turn(conversations, message)} end; return {read} end\n"
+    )
+
+
+def _turn(conversations: int, message: str) -> str:
+    body = f"""'{{"sender":"c' .. (n % {conversations}) .. '","message":"{message}"}}'"""
+    return f"wrk.format('POST', '/webhooks/rest/webhook', nil, {body})"
+
+
 def run(url: str, connections: int, *, script: str | None = None, seconds: float = SECONDS) -> Load:
     """Load the server at `url` for some seconds over so many connections."""
     command = [ensure_wrk(), "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", url]

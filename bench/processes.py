@@ -46,6 +46,15 @@ def handler(body: Path) -> Iterator[str]:
 
 
 @contextmanager
+def appender(data_dir: Path, body: Path) -> Iterator[str]:
+    """The handler that commits a turn's rows and answers with the bytes of a file: its URL."""
+    port = free_port()
+    command = [sys.executable, "-m", "bench.appender", str(port), str(data_dir), str(body)]
+    with _running(command, port, "/livez"):
+        yield f"http://127.0.0.1:{port}"
+
+
+@contextmanager
 def _running(command: Sequence[str], port: int, path: str) -> Iterator[float]:
     began = time.perf_counter()
     process = subprocess.Popen(command, start_new_session=True, env={**os.environ, "SANIC_WORKERS": "1"})

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from dialogue.events import Event
 
 _RESETS = (Restarted, SessionStarted, TrackerReplaced)
+_TAKING_BACK = frozenset((*_RESETS, ActionReverted, UserUtteranceReverted))
 
 
 def applied(events: Iterable[tuple[int, Event]], loop_names: Collection[str]) -> list[int]:
@@ -36,6 +37,9 @@ def applied(events: Iterable[tuple[int, Event]], loop_names: Collection[str]) ->
     and the actions and user messages since its run before are dropped: a form looks as if it had run once. It is a new
     run when the loop was ended or refused to run since, or when a user message was answered by another action.
     """
+    events = list(events)
+    if not loop_names and _TAKING_BACK.isdisjoint([type(event) for _, event in events]):
+        return [key for key, _ in events]  # as in most conversations, at a fraction of the cost
     kept = Kept(loop_names)
     for key, event in events:
         kept.add(key, event)

@@ -14,7 +14,7 @@ from dialogue.json import dumps
 from dialogue.slots import Slot
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 REQUESTED_SLOT: Final = "requested_slot"
 SESSION_METADATA_SLOT: Final = "session_started_metadata"
@@ -109,8 +109,24 @@ class Domain(Struct, frozen=True, kw_only=True, dict=True):
     @cached_property
     def action_names(self) -> tuple[str, ...]:
         """Every action that can be predicted, texts included; of equally good ones the first is chosen."""
-        names = (*DEFAULT_ACTIONS, *self.actions, *sorted(self.responses), *self.forms, *self.texts)
-        return tuple(dict.fromkeys(names))
+        said = sorted({*self.responses, *self._retrieving})
+        return tuple(dict.fromkeys((*DEFAULT_ACTIONS, *self.actions, *said, *self.forms, *self.texts)))
+
+    @cached_property
+    def known_actions(self) -> frozenset[str]:
+        """The same names: quick to be looked up, where the others have an order."""
+        return frozenset(self.action_names)
+
+    @cached_property
+    def initial_features(self) -> dict[str, tuple[float, ...]]:
+        """What policies see of the slots of a new conversation; those of which they see nothing are not there."""
+        seen = {name: slot.features(self.initial_slots[name]) for name, slot in self.slots.items()}
+        return {name: features for name, features in seen.items() if features is not None}
+
+    @property
+    def _retrieving(self) -> Iterator[str]:
+        """What says one of the responses to a retrieval intent: for `utter_faq/hours` that is `utter_faq`."""
+        return (name.partition("/")[0] for name in self.responses if "/" in name)
 
     @cached_property
     def known_intents(self) -> frozenset[str]:

@@ -15,7 +15,7 @@ from dialogue.source import read_sources
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from dialogue.source import Fault
+    from dialogue.source import Fault, Source
 
 KNOWLEDGE_BASE_ACTION: Final = "action_query_knowledge_base"
 KNOWLEDGE_BASE_SLOTS: Final = (
@@ -46,18 +46,36 @@ def parse_domain(texts: Sequence[tuple[str, str]]) -> Domain:
 
 def read_domain(texts: Sequence[tuple[str, str]]) -> tuple[Domain, list[Fault]]:
     """Return what parse_domain does, and what is no fault but hardly meant."""
-    sources, faults = read_sources(texts)
-    names = declared(sources)
-    for source in sources:
-        faults += [source.fault(path, reason) for path, reason in check(source.value, names)]
+    sources, unreadable = read_sources(texts)
+    faults = [*unreadable, *_faults(sources)]
     if faults:
-        raise InvalidDomain(_ordered(faults, texts))
+        raise InvalidDomain(_ordered(faults, [name for name, _ in texts]))
+    return _assembled(sources)
+
+
+def domain_of(sources: Sequence[Source]) -> tuple[Domain, list[Fault]]:
+    """Return what read_domain does, for files that are read already.
+
+    Raises InvalidDomain.
+    """
+    faults = _faults(sources)
+    if faults:
+        raise InvalidDomain(_ordered(faults, [source.name for source in sources]))
+    return _assembled(sources)
+
+
+def _faults(sources: Sequence[Source]) -> list[Fault]:
+    names = declared(sources)
+    return [source.fault(path, reason) for source in sources for path, reason in check(source.value, names)]
+
+
+def _assembled(sources: Sequence[Source]) -> tuple[Domain, list[Fault]]:
     domain = _domain(merged([source.value or {} for source in sources]))
-    return domain, _ordered(warnings(sources, domain), texts)
+    return domain, _ordered(warnings(sources, domain), [source.name for source in sources])
 
 
-def _ordered(faults: Iterable[Fault], texts: Sequence[tuple[str, str]]) -> list[Fault]:
-    order = {name: index for index, (name, _) in enumerate(texts)}
+def _ordered(faults: Iterable[Fault], files: Sequence[str]) -> list[Fault]:
+    order = {file: index for index, file in enumerate(files)}
     return sorted(faults, key=lambda fault: (order[fault.file], fault.line))
 
 

@@ -64,10 +64,11 @@ def _of_mapping(path: Path, mapping: dict[str, Any], what: str, domain: Domain) 
     entity = mapping.get("entity")
     if mapping["type"] == "from_entity" and entity not in domain.entities:
         yield (*path, "entity"), f"{what}: {entity!r} is none of the entities, so the mapping never fills the slot"
-    intent = mapping.get("intent") or ()
-    for name in (intent,) if isinstance(intent, str) else intent:
-        if name not in domain.known_intents:
-            yield (*path, "intent"), f"{what}: {name!r} is none of the intents"
+    for key in ("intent", "not_intent"):
+        intent = mapping.get(key) or ()
+        for name in (intent,) if isinstance(intent, str) else intent:
+            if name not in domain.known_intents:
+                yield (*path, key), f"{what}: {name!r} is none of the intents"
     if mapping["type"] != "from_trigger_intent":
         yield from _of_conditions(path, mapping.get("conditions") or (), what, domain)
 

@@ -544,8 +544,4 @@ def stamp(event: Event, marks: Mapping[str, str]) -> Event:
     """
     if isinstance(event, UnknownEvent) or marks.keys() <= event.metadata.keys():
         return event
-    return msgspec.structs.replace(event, metadata={**event.metadata, **_missing(event.metadata, marks)})
-
-
-def _missing(metadata: Json, marks: Mapping[str, str]) -> Json:
-    return {key: value for key, value in marks.items() if key not in metadata}
+    return msgspec.structs.replace(event, metadata={**event.metadata, **marks, **event.metadata})  # its own come first

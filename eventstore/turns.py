@@ -149,7 +149,8 @@ class Turns:
             if rows and rows[0][0] > 0:
                 seconds = rows[0][0] if self._listening else min(rows[0][0], LOOK_AGAIN)
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(ended.wait(), seconds)
+                    async with asyncio.timeout(seconds):
+                        await ended.wait()
         finally:
             self._waiting[conversation].remove(ended)
             if not self._waiting[conversation]:

@@ -32,7 +32,10 @@ _BASE_SIZE: Final = 4_000  # of a tracker without events, about
 
 
 class Write(Struct, frozen=True, kw_only=True):
-    """Events to append to a conversation. `opening` makes the events that open an empty one; None wants none."""
+    """Events to append to a conversation. `opening` makes the events that open an empty one; None wants none.
+
+    `folded` is the state after the events, of who has folded them already: only with `expected`, and without `opening`.
+    """
 
     conversation: str
     events: Sequence[Event]
@@ -43,6 +46,7 @@ class Write(Struct, frozen=True, kw_only=True):
     replaces: bool = False
     actor: str | None = None
     request_id: str | None = None
+    folded: Tracker | None = None
 
 
 class _Held(Struct):
@@ -106,7 +110,7 @@ class Trackers:
         new_opening = opening[1] if opening and appended.opened else ()
         events = (*opening_events, *write.events)
         with written():
-            view = await self._after(write.conversation, appended, events, (*new_opening, *new))
+            view = await self._after(write, appended, events, (*new_opening, *new))
         return view, appended
 
     async def current(self, conversation: str) -> View | None:
@@ -185,15 +189,17 @@ class Trackers:
         events = write.opening()
         return events, tuple([_new_event(event) for event in events])
 
-    async def _after(
-        self, conversation: str, appended: Appended, events: Sequence[Event], new: Sequence[NewEvent]
-    ) -> View:
+    async def _after(self, write: Write, appended: Appended, events: Sequence[Event], new: Sequence[NewEvent]) -> View:
+        conversation = write.conversation
         if not appended.repeated:
             held = self._held.get(conversation)
             if held is None and appended.base == 0:
                 held = _Held(View(conversation, self._initial, Window(1)), 0, 0)
-            if held is not None and held.view.version == appended.base and not any(map(dialogue.needs_history, events)):
-                return self._extend(held, events, new)
+            if held is not None and held.view.version == appended.base:
+                if write.folded is not None:
+                    return self._extend(held, write.folded, new)
+                if not any(map(dialogue.needs_history, events)):
+                    return self._extend(held, dialogue.fold(held.view.tracker, events, self.domain, ()), new)
         caught_up = await self._catch_up(conversation)
         if caught_up is not None and caught_up.view.version == appended.version:
             return caught_up.view
@@ -201,10 +207,9 @@ class Trackers:
         assert view is not None  # the log has acknowledged that version
         return view
 
-    def _extend(self, held: _Held, events: Sequence[Event], new: Sequence[NewEvent]) -> View:
-        """Fold events that came right after what is in hand. Nothing is awaited, so nobody comes between."""
+    def _extend(self, held: _Held, tracker: Tracker, new: Sequence[NewEvent]) -> View:
+        """Take up events that came right after what is in hand. Nothing is awaited, so nobody comes between."""
         before = held.size
-        tracker = dialogue.fold(held.view.tracker, events, self.domain, ())
         for event in new:
             held.view.window.add(event.type, event.body)
         held.view = View(held.view.conversation, tracker, held.view.window)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 from eventstore import EventStore
 from tests.kafka import Kafka
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
     from eventstore import Database
+
+
+settings.register_profile("turnlog", deadline=None)  # how long an example takes says nothing on a busy machine
+settings.load_profile("turnlog")
 
 
 @pytest.fixture(scope="session")

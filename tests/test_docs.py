@@ -7,6 +7,7 @@ import importlib.util
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from urllib.error import URLError
 import pytest
 from msgspec import Struct
 
+from api.command_actions import HOW_TO
 from api.database import from_tracker_store, from_url
 from api.endpoints import parse
 from api.flags import FLAGS, Flag
@@ -28,6 +30,7 @@ from eventstore import conversation_id, database, embedded, group_commit, store
 from eventstore.migrate import PARTITION_SIZE
 from projections import conversations, trackers
 from tests.contract.differences import DIFFERENCES
+from tests.rasa_sdk import RasaSdk
 from tests.service import SECONDS, free_port, wait_until
 
 if TYPE_CHECKING:
@@ -36,12 +39,15 @@ if TYPE_CHECKING:
 ROOT: Final = Path(__file__).parent.parent
 README: Final = ROOT / "README.md"
 QUICK_START: Final = ROOT / "docs" / "quick-start.md"
+EXAMPLE: Final = ROOT / "examples" / "restaurant" / "README.md"
+WALKS: Final = (README, QUICK_START, EXAMPLE)
 CONFIGURATION: Final = ROOT / "docs" / "configuration.md"
 HTTP: Final = ROOT / "docs" / "http.md"
 OPERATIONS: Final = ROOT / "docs" / "operations.md"
-PAGES: Final = (README, ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md")))
+PAGES: Final = (README, EXAMPLE, ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md")))
 
 PRINTED_PORT: Final = "5005"
+PRINTED_ACTIONS: Final = "http://localhost:5055/webhook"
 PRINTED_DSN: Final = "postgresql://turnlog:secret@localhost:5432/turnlog"
 PRINTED_PASSWORD: Final = {"DB_PASSWORD": "secret"}
 
@@ -71,6 +77,10 @@ _VARIABLE: Final = re.compile(r'"((?:TURNLOG|SANIC|DATABASE|POSTGRESQL|LOG|FORCE
 _LINK: Final = re.compile(r"\]\((?!https?:)(?P<path>[^)#]*)(?:#(?P<heading>[^)]*))?\)")
 
 
+def _name(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
 class Block(Struct, frozen=True):
     """A block of a page in a language, and what follows it as its output."""
 
@@ -82,6 +92,11 @@ class Block(Struct, frozen=True):
     def serves(self) -> bool:
         """Whether its last command runs until it is stopped."""
         return _SERVES.search(self.text) is not None
+
+    @property
+    def acts(self) -> bool:
+        """Whether it starts an action server."""
+        return "-m rasa_sdk" in self.text
 
 
 def blocks(page: Path) -> list[Block]:
@@ -110,11 +125,14 @@ class Walk:
             "TURNLOG_PORT": str(self._port),
         }
         self._service: subprocess.Popen[bytes] | None = None
+        self._action_server: RasaSdk | None = None
         self._set_out()
 
     def _set_out(self) -> None:
-        """The checkout: the Makefile, this environment as its .venv, and a `make` that builds nothing."""
+        """The checkout: Makefile, examples, this environment as its .venv, and a `make` that builds nothing."""
         (self._folder / "Makefile").symlink_to(ROOT / "Makefile")
+        ignored = shutil.ignore_patterns(".*", "__pycache__")
+        shutil.copytree(ROOT / "examples", self._folder / "examples", ignore=ignored)
         (self._folder / ".venv").symlink_to(sys.prefix)
         make = self._folder / "bin" / "make"
         make.parent.mkdir()
@@ -129,6 +147,14 @@ class Walk:
         path = self._folder / block.text.partition("\n")[0].removeprefix("# ")
         path.parent.mkdir(exist_ok=True)
         path.write_text(f"tracker_store: {{type: SQL, dialect: postgresql, url: {json.dumps(self._dsn)}}}\n")
+
+    def act(self, block: Block) -> None:
+        """Start the action server of a block, from an environment that is there, and let the project know its port."""
+        assert set(block.text.splitlines()[1:]) <= {line.strip() for line in HOW_TO.splitlines()}
+        project = self._folder / block.text.splitlines()[0].removeprefix("cd ")
+        self._action_server = RasaSdk.start(project / "actions", self._folder)
+        endpoints = (project / "endpoints.yml").read_text()
+        (project / "endpoints.yml").write_text(endpoints.replace(PRINTED_ACTIONS, self._action_server.url))
 
     def serve(self, block: Block) -> None:
         """Start the service of a block, and return when it is ready."""
@@ -178,6 +204,12 @@ class Walk:
             self._service.wait(SECONDS)
             self._service = None
 
+    def end(self) -> None:
+        """Stop whatever runs."""
+        if self._action_server is not None:
+            self._action_server.close()
+        self.stop()
+
     def _shell(self, text: str) -> list[str]:
         here = text.replace(PRINTED_DSN, self._dsn).replace(PRINTED_PORT, str(self._port))
         return ["bash", "-euo", "pipefail", "-c", here]
@@ -189,14 +221,17 @@ def walk(tmp_path: Path) -> Iterator[Walk]:
     with contextlib.closing(embedded.start(tmp_path / "postgres")) as postgres:
         walk = Walk(tmp_path, postgres.dsn)
         yield walk
-        walk.stop()
+        walk.end()
 
 
-@pytest.mark.parametrize("page", [README, QUICK_START], ids=lambda page: page.name)
+@pytest.mark.timeout(600)  # the environment of rasa-sdk may have to be made first
+@pytest.mark.parametrize("page", WALKS, ids=_name)
 def test_every_command_does_what_is_printed_below_it(page: Path, walk: Walk) -> None:
     for block in blocks(page):
         if block.language != "sh":
             walk.write(block)
+        elif block.acts:
+            walk.act(block)
         elif block.serves:
             walk.serve(block)
         else:
@@ -205,7 +240,7 @@ def test_every_command_does_what_is_printed_below_it(page: Path, walk: Walk) -> 
             walk.wait_for_read_models()
 
 
-@pytest.mark.parametrize("page", [README, QUICK_START], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", WALKS, ids=_name)
 def test_every_request_shows_its_answer(page: Path) -> None:
     assert not [block.text for block in blocks(page) if "curl " in block.text and not block.output]
 
@@ -287,7 +322,7 @@ def test_operations_names_every_limit(limit: str) -> None:
     assert re.search(rf"\b{LIMITS[limit]:,}\b", OPERATIONS.read_text())
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=_name)
 def test_every_link_leads_somewhere(page: Path) -> None:
     for match in _LINK.finditer(page.read_text()):
         target = page.parent / match["path"] if match["path"] else page

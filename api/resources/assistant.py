@@ -10,20 +10,24 @@ from api import requests
 from api.emulation import emulation
 from api.endpoint import json_response
 from api.errors import ApiError, BadRequest, ConversationNotFound, NoModel, Unexpected
-from api.resources.tracker import shown_after
-from assistant import Collector, Message, Scene, UnknownAction
-from dialogue import InvalidEvent, decode_posted
+from api.resources.tracker import NO_BODY, shown_after, terms_of
+from api.side_effects import output_of
+from assistant import AlreadyDone, Collector, Message, Outcome, Scene, UnknownAction
+from assistant.channels import callback
+from assistant.channels.output import Overheard
+from assistant.messages import messages_of
+from dialogue import BotUttered, UserUttered, decode_posted
 from dialogue.json import dumps
 from eventstore import EventStoreError
 from projections import Verbosity, tracker_document, written
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Coroutine, Iterable
 
     from sanic import HTTPResponse, Request
 
     from api.service import Service
-    from assistant import Outcome, Output
+    from assistant import Output, Reading
     from dialogue.policies.prediction import Prediction
 
 Json = dict[str, Any]
@@ -35,7 +39,6 @@ NO_TEXT: Final = (
     "No text message defined in request_body. Add text message to request body in order to obtain the intent and "
     "extracted entities."
 )
-LATEST: Final = "latest"
 
 
 async def need_model_file(_service: Service, _request: Request) -> HTTPResponse:
@@ -45,23 +48,26 @@ async def need_model_file(_service: Service, _request: Request) -> HTTPResponse:
 
 async def post_message(service: Service, request: Request, conversation: str) -> HTTPResponse:
     """Take a user's message in, with the slots that it fills, and leave the answer to a later request."""
+    assistant = service.assistant()
     body, verbosity = _body(request, NO_MESSAGE), requests.verbosity(request)
     _refuse_other_senders(body)
     message = Message(conversation=conversation, text=_text_of(body), parse_data=_parse_data_of(body))
-    outcome = await service.uninterrupted(service.assistant().take_in(message, Collector()))
-    return json_response(await _state(service, conversation, outcome, verbosity))
+    outcome = await _done(service, assistant.take_in(message, Collector(), terms_of(request)))
+    state = await _state(service, conversation, outcome, verbosity)
+    return json_response(state, headers=_headers(service, outcome))
 
 
 async def post_execute(service: Service, request: Request, conversation: str) -> HTTPResponse:
     """Run an action of the bot as if it had been predicted."""
-    body, verbosity = _body(request), requests.verbosity(request)
-    name = _name_of(body, "action")
-    output = await _output(service, request, conversation)
-    work = service.assistant().execute(
-        conversation, name, _text_or_none(body, "policy"), _number(body, "confidence"), output
-    )
+    assistant = service.assistant()
+    await _known(service, conversation)
+    body = _body(request)
+    name, verbosity = _name_of(body, "action"), requests.verbosity(request)
+    output = _overheard(await output_of(service, request, conversation))
+    policy, confidence = _text_or_none(body, "policy"), _number(body, "confidence")
+    work = assistant.execute(conversation, name, policy, confidence, output, terms_of(request))
     try:
-        outcome = await service.uninterrupted(work)
+        outcome = await _done(service, work)
     except UnknownAction as error:
         raise Unexpected(str(error)) from error
     return await _with_messages(service, conversation, outcome, verbosity, output)
@@ -69,23 +75,20 @@ async def post_execute(service: Service, request: Request, conversation: str) ->
 
 async def post_trigger_intent(service: Service, request: Request, conversation: str) -> HTTPResponse:
     """Answer as if a message with this intent had come."""
-    body, verbosity = _body(request), requests.verbosity(request)
-    name = _name_of(body, "intent")
-    assistant = service.assistant()
+    assistant, body = service.assistant(), _body(request)
+    name, verbosity = _name_of(body, "intent"), requests.verbosity(request)
     if name not in service.loaded_model().domain.known_intents:
         raise ApiError(404, "NotFound", f"The intent {name} does not exist in the domain.")
-    output = await _output(service, request, conversation)
+    output = _overheard(await output_of(service, request, conversation))
     entities = entities_of(body.get("entities"))
-    outcome = await service.uninterrupted(assistant.trigger(conversation, name, entities, output))
+    outcome = await _done(service, assistant.trigger(conversation, name, entities, output, terms_of(request)))
     return await _with_messages(service, conversation, outcome, verbosity, output)
 
 
 async def post_predict(service: Service, _request: Request, conversation: str) -> HTTPResponse:
     """The next action of a conversation. Nothing is written, and no followup is used up."""
     assistant = service.predicting_assistant()
-    reading = await service.ledger.read(conversation)
-    if not reading.tracker.version:
-        raise ConversationNotFound
+    reading = await _known(service, conversation)
     scene = Scene(
         sender=conversation,
         channel=Collector().name,
@@ -101,27 +104,25 @@ async def post_predict(service: Service, _request: Request, conversation: str) -
 async def post_model_predict(service: Service, request: Request) -> HTTPResponse:
     """The next action of a conversation that consists of the posted events."""
     assistant, domain = service.predicting_assistant(), service.loaded_model().domain
+    events = tuple(decode_posted(request.body or NO_BODY, time.time()))
     verbosity = requests.verbosity(request)
-    try:
-        events = tuple(decode_posted(request.body, time.time()))
-    except InvalidEvent as error:
-        raise BadRequest(f"Supplied events are not valid. {error.message}", "", "body") from error
     tracker = dialogue.fold(dialogue.initial(domain), events, domain, ())
     scene = Scene(
         sender=requests.DEFAULT_CONVERSATION, channel=Collector().name, domain=domain, tracker=tracker, events=events
     )
-    prediction = assistant.predict_here(scene)
+    prediction, scene = assistant.predict_here(scene)
     return json_response(_prediction(prediction, _scores(service, prediction), scene, verbosity))
 
 
 async def post_model_parse(service: Service, request: Request) -> HTTPResponse:
     """What a text means, in Rasa's format, or in the one of another service."""
+    assistant = service.assistant()
     formats = emulation(requests.query(request, "emulation_mode"))
     text = formats.text_of(_body(request, NO_TEXT))
     if not isinstance(text, str):
         raise BadRequest("The text of the message is missing, or is no text.", "text", "body")
     try:
-        parsed = await service.assistant().parse(text)
+        parsed = await assistant.parse(text)
     except EventStoreError:
         raise
     except Exception as error:
@@ -195,22 +196,49 @@ def _number(body: Json, key: str) -> float:
 
 
 def entities_of(given: Any) -> list[Json]:
-    """The entities of a triggered intent: as a list of entities, or short as an object of values by name."""
+    """The entities of a triggered intent: as a list of entities, or short as an object of values by name.
+
+    Raises:
+        BadRequest: an item of the list is no entity.
+    """
     if isinstance(given, dict):
         return [{"entity": name, "value": value} for name, value in given.items()]
     if not isinstance(given, list):
         return []
-    return [entity for entity in given if isinstance(entity, dict) and isinstance(entity.get("entity"), str)]
+    if not all(isinstance(entity, dict) and isinstance(entity.get("entity"), str) for entity in given):
+        raise BadRequest("Every one of the entities must be an object with a text 'entity'.", "entities", "body")
+    return given
+
+
+# --- conversations ----------------------------------------------------------------------------------------------------
+
+
+async def _known(service: Service, conversation: str) -> Reading:
+    """A conversation that has events.
+
+    Raises:
+        ConversationNotFound: it has none.
+    """
+    reading = await service.ledger.read(conversation)
+    if not reading.tracker.version:
+        raise ConversationNotFound
+    return reading
 
 
 # --- answers ----------------------------------------------------------------------------------------------------------
 
 
-async def _output(service: Service, request: Request, conversation: str) -> Output:
-    name = requests.query(request, "output_channel")
-    if name == LATEST:
-        name = (await service.ledger.read(conversation)).tracker.latest_input_channel
-    return service.channels.output(name) or Collector()
+async def _done(service: Service, work: Coroutine[Any, Any, Outcome]) -> Outcome:
+    """What became of a turn, now or when the same was asked for before."""
+    try:
+        return await service.uninterrupted(work)
+    except AlreadyDone as done:
+        return Outcome(done.base, done.version, repeated=True)
+
+
+def _headers(service: Service, outcome: Outcome) -> dict[str, str]:
+    replayed = {"Idempotency-Replayed": "true"} if outcome.repeated else {}
+    return {"ETag": service.etag(outcome.version), **replayed}
 
 
 async def _state(service: Service, conversation: str, outcome: Outcome, verbosity: Verbosity) -> str:
@@ -221,12 +249,32 @@ async def _state(service: Service, conversation: str, outcome: Outcome, verbosit
         return await tracker_document(service.trackers, view, verbosity, after)
 
 
+def _overheard(output: Output) -> Output:
+    """The output; as in Rasa, answers show also what goes to the channel `callback`."""
+    return Overheard(output) if output.name == callback.NAME else output
+
+
 async def _with_messages(
     service: Service, conversation: str, outcome: Outcome, verbosity: Verbosity, output: Output
 ) -> HTTPResponse:
-    state = await _state(service, conversation, outcome, verbosity)
-    messages = f',"messages":{dumps(output.messages)}' if isinstance(output, Collector) else ""
-    return json_response(f'{{"tracker":{state}{messages}}}')
+    state, shown = await _state(service, conversation, outcome, verbosity), ""
+    if isinstance(output, Collector):
+        said = await _said(service, conversation, outcome) if outcome.repeated else output.messages
+        shown = f',"messages":{dumps(said)}'
+    return json_response(f'{{"tracker":{state}{shown}}}', headers=_headers(service, outcome))
+
+
+async def _said(service: Service, conversation: str, outcome: Outcome) -> list[Json]:
+    """What the bot said in a turn that began after the outcome's base, up to the next message."""
+    with written():
+        view = await service.trackers.current(conversation)
+        assert view is not None  # it has had that turn
+        window = await service.trackers.window(view, outcome.base)
+    events = [event for _, event in window.events(outcome.base, view.version)]
+    messages = [index for index, event in enumerate(events) if isinstance(event, UserUttered)]
+    end = messages[1] if len(messages) > 1 else len(events)
+    said = [messages_of(event, conversation) for event in events[:end] if isinstance(event, BotUttered)]
+    return [message for messages in said for message in messages]
 
 
 def _scores(service: Service, prediction: Prediction) -> list[Json]:

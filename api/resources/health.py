@@ -46,7 +46,8 @@ async def get_metrics(service: Service, _request: Request) -> HTTPResponse:
     """Metrics of all processes of this service, for Prometheus."""
     try:
         read = service.store.read
-        metrics.show_log(await read.last_position(), await statuses(read), await relays(read))
+        waiting = await service.reminders.waiting()
+        metrics.show_log(await read.last_position(), await statuses(read), await relays(read), waiting)
     except StoreUnavailable:
         metrics.DATABASE_UP.set(0)
     else:

@@ -11,7 +11,9 @@ from sanic.response import HTTPResponse
 import dialogue
 from api import requests
 from api.endpoint import json_response
-from api.errors import BadRequest, ConversationNotFound, NoModel, TooManyEvents, VersionNotFound
+from api.errors import BadRequest, ConversationNotFound, TooManyEvents, VersionNotFound
+from api.side_effects import append_with_side_effects, output_of
+from assistant import Terms
 from dialogue import TrackerReplaced, decode_posted, session_start, stamp, starts_session
 from dialogue.text import storable
 from projections import Verbosity, View, Window, Write, session_begin, tracker_document, written
@@ -22,8 +24,10 @@ if TYPE_CHECKING:
     from sanic import Request
 
     from api.service import Service
+    from assistant import Output
     from dialogue import Event
 
+NO_BODY: Final = b"null"  #: what Rasa takes an empty body for: its complaint is one about events
 MAX_EVENTS: Final = 50_000  #: of one request; more would keep the other requests of the process waiting
 
 
@@ -53,11 +57,10 @@ async def post_events(service: Service, request: Request, conversation: str) -> 
     verbosity = requests.verbosity(request)
     if not events:
         raise BadRequest("Couldn't extract a proper event from the request body.", "", "body")
-    if requests.truth(request, "execute_side_effects"):
-        raise NoModel
+    output = await _output_for_side_effects(service, request, conversation)
     opening = None if starts_session(events) else partial(_opening, service, min(now, events[0].timestamp))
     events = [stamp(event, service.marks) for event in events]
-    return await _append(service, request, verbosity, _write(request, conversation, events, opening))
+    return await _append(service, verbosity, _write(request, conversation, events, opening), output)
 
 
 async def put_events(service: Service, request: Request, conversation: str) -> HTTPResponse:
@@ -65,7 +68,7 @@ async def put_events(service: Service, request: Request, conversation: str) -> H
     now = time.time()
     events = [TrackerReplaced(timestamp=now, metadata={}), *_posted(request, now)]
     verbosity = requests.verbosity(request)
-    return await _append(service, request, verbosity, _write(request, conversation, events, None, replaces=True))
+    return await _append(service, verbosity, _write(request, conversation, events, None, replaces=True))
 
 
 async def get_story(service: Service, request: Request, conversation: str) -> HTTPResponse:
@@ -82,14 +85,27 @@ async def get_story(service: Service, request: Request, conversation: str) -> HT
 
 
 def _posted(request: Request, now: float) -> list[Event]:
-    events = decode_posted(request.body, now)
+    events = decode_posted(request.body or NO_BODY, now)
     if len(events) > MAX_EVENTS:
         raise TooManyEvents(MAX_EVENTS, len(events))
     return events
 
 
-async def _append(service: Service, request: Request, verbosity: Verbosity, write: Write) -> HTTPResponse:
-    view, appended = await service.trackers.append(write)
+async def _output_for_side_effects(service: Service, request: Request, conversation: str) -> Output | None:
+    """Where messages go; None when nothing but the append is wanted. Raises NoModel without an assistant."""
+    if not requests.truth(request, "execute_side_effects"):
+        return None
+    service.assistant()
+    return await output_of(service, request, conversation)
+
+
+async def _append(
+    service: Service, verbosity: Verbosity, write: Write, side_effects_to: Output | None = None
+) -> HTTPResponse:
+    if side_effects_to is None:
+        view, appended = await service.trackers.append(write)
+    else:
+        view, appended = await service.uninterrupted(append_with_side_effects(service, write, side_effects_to))
     headers = {"ETag": service.etag(view.version)}
     if appended.repeated:
         headers["Idempotency-Replayed"] = "true"
@@ -119,15 +135,31 @@ def _write(
     *,
     replaces: bool = False,
 ) -> Write:
-    key = requests.idempotency_key(request)
+    terms = terms_of(request)
     return Write(
         conversation=conversation,
         events=events,
         opening=opening,
-        expected=requests.expected_version(request),
+        expected=terms.expected,
+        key=terms.key,
+        fingerprint=terms.fingerprint,
+        replaces=replaces,
+        actor=terms.actor,
+        request_id=terms.request_id,
+    )
+
+
+def terms_of(request: Request) -> Terms:
+    """What a request demands of its write, by `If-Match` and `Idempotency-Key`, and who sends it.
+
+    Raises:
+        BadRequest: a header can't be understood.
+    """
+    key = requests.idempotency_key(request)
+    return Terms(
         key=key,
         fingerprint=None if key is None else requests.fingerprint(request),
-        replaces=replaces,
+        expected=requests.expected_version(request),
         actor=_actor(request),
         request_id=request.ctx.request_id,
     )

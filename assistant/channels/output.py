@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import Any, Final, Protocol
+
+from msgspec import Struct
 
 from assistant.messages import messages_of
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from dialogue import BotUttered
+from dialogue import BotUttered
 
 COLLECTOR: Final = "collector"
+
+
+class Said(Struct, frozen=True):
+    """What the bot said in a conversation, which is in the log by now: after version `after`, up to `upto`."""
+
+    conversation: str
+    events: tuple[BotUttered, ...]
+    after: int
+    upto: int
 
 
 class Output(Protocol):
@@ -21,7 +28,12 @@ class Output(Protocol):
     def name(self) -> str:
         """As it stands in the `channel` of responses."""
 
-    async def send(self, conversation: str, said: Sequence[BotUttered]) -> None:
+    @property
+    def is_remote(self) -> bool:
+        """Whether what it sends is seen outside, so that turns must not overlap while they send."""
+        return False
+
+    async def send(self, said: Said) -> None:
         """Let the user hear it. It is in the log by now: what can't be delivered is logged, and not raised."""
 
 
@@ -36,7 +48,30 @@ class Collector(Output):
         """The name by which no response is meant for one channel alone."""
         return COLLECTOR
 
-    async def send(self, conversation: str, said: Sequence[BotUttered]) -> None:
+    async def send(self, said: Said) -> None:
         """Keep the messages."""
-        for event in said:
-            self.messages += messages_of(event, conversation)
+        for event in said.events:
+            self.messages += messages_of(event, said.conversation)
+
+
+class Overheard(Collector):
+    """Another output, and what goes there is gathered as well."""
+
+    def __init__(self, output: Output) -> None:
+        super().__init__()
+        self._output = output
+
+    @property
+    def name(self) -> str:
+        """The other output's."""
+        return self._output.name
+
+    @property
+    def is_remote(self) -> bool:
+        """As the other output."""
+        return self._output.is_remote
+
+    async def send(self, said: Said) -> None:
+        """Keep the messages and pass them on."""
+        await super().send(said)
+        await self._output.send(said)

@@ -17,13 +17,15 @@ NO_INTENT: Final[Json] = {"name": None, "confidence": 0.0}
 FALLBACK_INTENT: Final = "nlu_fallback"
 
 # What stands between words: before a blank or the end; behind a blank or the start, unless a number follows; and within
-# a word, unless there is a digit beside it or it is a sign that addresses are made of.
+# a word, unless there is a digit beside it or it is a sign that addresses are made of. The first look back changes
+# nothing in what is found; without it a long row of signs would be searched anew from each of them.
 _BETWEEN_WORDS: Final = re.compile(
-    r"""  [^\w#@&]+ (?=\s|\Z)
+    r"""  (?<![^\w#@&]) [^\w#@&]+ (?=\s|\Z)
         | (?:\s|\A) [^\w#@&]+ (?=[^0-9\s])
         | (?<=[^0-9\s]) [^\w._~:/?\#\[\]()@!$&*+,;=-]+ (?=[^0-9\s])""",
     re.VERBOSE,
 )
+_PLAIN: Final = re.compile(r"[\w\s',!:;-]*")  # without any sign that means something in a regular expression
 _SYMBOLS: Final = re.compile(
     "[\u2190-\u2bff\u3030\u303d\u3297\u3299\ufe0f\u200d\U0001f000-\U0001faff\U000e0000-\U000e007f]+"
 )
@@ -47,34 +49,49 @@ def _words(text: str) -> list[str]:
     return words or [text]
 
 
-class Keywords(Struct, frozen=True, dict=True, tag="KeywordIntentClassifier"):
-    """KeywordIntentClassifier: the first keyword that occurs in a text, in the order of training, says the intent.
+class Keyword:
+    """What finds a keyword in texts: a regular expression, as in Rasa; one that is none is taken as it is written."""
 
-    A keyword is a regular expression, as in Rasa; one that is none is taken as it is written.
-    """
+    def __init__(self, keyword: str, case_sensitive: bool) -> None:
+        self._keyword = keyword
+        self._flags = 0 if case_sensitive else re.IGNORECASE
+        # Most keywords are plain words, and most of them are not in a text: that is seen sooner without a pattern.
+        self._plain = keyword.casefold() if _PLAIN.fullmatch(keyword) else ""
+
+    @cached_property
+    def _pattern(self) -> re.Pattern[str]:
+        try:
+            return re.compile(rf"\b{self._keyword}\b", self._flags)
+        except re.error:
+            return re.compile(rf"\b{re.escape(self._keyword)}\b", self._flags)
+
+    def may_occur_in(self, folded: str) -> bool:
+        """Whether it is worth looking for it in a text, by the text's casefold."""
+        return self._plain in folded
+
+    def occurs_in(self, text: str, folded: str) -> bool:
+        """Whether it stands in a text, between edges of words."""
+        return self.may_occur_in(folded) and bool(self._pattern.search(text))
+
+
+class Keywords(Struct, frozen=True, dict=True, tag="KeywordIntentClassifier"):
+    """KeywordIntentClassifier: the first keyword that occurs in a text, in the order of training, says the intent."""
 
     keywords: tuple[tuple[str, str], ...]  #: keyword and intent
     case_sensitive: bool = True
 
     def add_to(self, parsed: Json) -> Json:
         """The message with its intent; an intent that was found before stays where no keyword is found."""
-        for pattern, intent in self._patterns:
-            if pattern.search(parsed["text"]):
+        text = parsed["text"]
+        folded = text.casefold()
+        for keyword, intent in self._known:
+            if keyword.occurs_in(text, folded):
                 return {**parsed, "intent": {"name": intent, "confidence": 1.0}}
         return parsed
 
     @cached_property
-    def _patterns(self) -> list[tuple[re.Pattern[str], str]]:
-        return [(keyword_pattern(keyword, self.case_sensitive), intent) for keyword, intent in self.keywords]
-
-
-def keyword_pattern(keyword: str, case_sensitive: bool) -> re.Pattern[str]:
-    """Return what finds a keyword in a text."""
-    flags = 0 if case_sensitive else re.IGNORECASE
-    try:
-        return re.compile(rf"\b{keyword}\b", flags)
-    except re.error:
-        return re.compile(rf"\b{re.escape(keyword)}\b", flags)
+    def _known(self) -> list[tuple[Keyword, str]]:
+        return [(Keyword(keyword, self.case_sensitive), intent) for keyword, intent in self.keywords]
 
 
 class Patterns(Struct, frozen=True, dict=True, tag="RegexEntityExtractor"):
@@ -130,24 +147,18 @@ class Synonyms(Struct, frozen=True, tag="EntitySynonymMapper"):
 
 
 class Fallback(Struct, frozen=True, tag="FallbackClassifier"):
-    """FallbackClassifier: an intent that nobody is sure of becomes `nlu_fallback`."""
+    """FallbackClassifier: an intent that nobody is sure of becomes `nlu_fallback`.
+
+    Of several intents that are nearly as sure as each other nobody speaks here: no component ranks them.
+    """
 
     threshold: float = 0.3
-    ambiguity_threshold: float = 0.1
 
     def add_to(self, parsed: Json) -> Json:
         """The message as it is, or with the fallback as its intent."""
-        if not self._is_unsure(parsed):
+        if parsed["intent"]["confidence"] >= self.threshold:
             return parsed
-        fallback = {"name": FALLBACK_INTENT, "confidence": self.threshold}
-        ranking = {"intent_ranking": [fallback, *parsed["intent_ranking"]]} if "intent_ranking" in parsed else {}
-        return {**parsed, "intent": fallback, **ranking}
-
-    def _is_unsure(self, parsed: Json) -> bool:
-        if parsed["intent"]["confidence"] < self.threshold:
-            return True
-        first = [intent["confidence"] for intent in parsed.get("intent_ranking", [])[:2]]
-        return len(first) == 2 and first[0] - first[1] < self.ambiguity_threshold
+        return {**parsed, "intent": {"name": FALLBACK_INTENT, "confidence": self.threshold}}
 
 
 Component = Whitespace | Keywords | Patterns | Synonyms | Fallback

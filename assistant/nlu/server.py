@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
+from msgspec import Struct, ValidationError, convert
 from msgspec.structs import replace
 
 import dialogue
 from assistant.http import CallFailed
+from assistant.nlu.components import NO_INTENT
 from assistant.nlu.explicit import explicit
 
 if TYPE_CHECKING:
@@ -27,6 +29,26 @@ class _Unusable(Exception):
     """The server's answer does not say what a text means."""
 
 
+class _Intent(Struct):
+    name: str | None = None
+    confidence: float | None = None
+
+
+class _Entity(Struct):
+    entity: str
+    role: str | None = None
+    group: str | None = None
+
+
+class _Meaning(Struct):
+    """What is read of an answer."""
+
+    intent: _Intent | None = None
+    entities: list[_Entity] | None = None
+    intent_ranking: list[_Intent] | None = None
+    response_selector: dict[str, Any] | None = None
+
+
 class NluServer:
     """Asks a server what a text means, unless the text names its intent itself.
 
@@ -42,7 +64,7 @@ class NluServer:
         if known is not None:
             return known
         try:
-            return _parsed(await self._ask(text, conversation))
+            return {"text": text, **_parsed(await self._ask(text, conversation))}
         except (CallFailed, dialogue.InvalidJson, _Unusable) as error:
             log.error("a message was not understood", nlu=self._endpoint.public_url, reason=str(error))
             return NOT_UNDERSTOOD
@@ -64,8 +86,10 @@ class NluServer:
 def _parsed(answer: Answer) -> Json:
     if answer.status != 200:
         raise _Unusable(f"it answered with status {answer.status}")
-    parsed = answer.json()
-    if not isinstance(parsed, dict) or not isinstance(parsed.get("intent", {}), dict | None):
-        raise _Unusable("its answer is not what an NLU server says of a text")
-    intent = parsed.get("intent") or {"name": None, "confidence": 0.0}
+    parsed: Json = answer.json()
+    try:
+        convert(parsed, _Meaning)
+    except ValidationError as error:
+        raise _Unusable(f"its answer is not what an NLU server says of a text: {error}") from error
+    intent = {"name": None, **(parsed.get("intent") or NO_INTENT)}
     return {**parsed, "intent": intent, "entities": parsed.get("entities") or []}

@@ -7,18 +7,22 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
 
-from assistant.nlu.components import Fallback, Keywords, Patterns, Synonyms, Whitespace, keyword_pattern
+from assistant.nlu.components import Fallback, Keyword, Keywords, Patterns, Synonyms, Whitespace
+from assistant.nlu.oddities import unused, without_pipeline
 from assistant.nlu.pipeline import NluModel
+from assistant.nlu.training_data import NluData
 from dialogue.shapes import FLAG, NUMBER, check_keys, kind
 from dialogue.source import Fault
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from assistant.nlu.components import Component
-    from assistant.nlu.training_data import NluData
+    from assistant.nlu.training_data import Entry, Example
     from dialogue.shapes import Shape
     from dialogue.source import Source
+    from dialogue.training.stories import Place
+    from dialogue.yaml12 import Path
 
 Settings = dict[str, Any]
 
@@ -61,11 +65,13 @@ class TrainedNlu(Struct, frozen=True):
 
 def train_nlu(config: Source | None, data: NluData) -> TrainedNlu:
     """Return the pipeline of a config.yml (None: there is none), with what it learns from the data."""
-    if config is None or config.value.get("pipeline") is None:
-        return TrainedNlu(NluModel(), (), ())
+    pipeline = None if config is None else config.value.get("pipeline")
+    if config is None or pipeline is None:
+        return TrainedNlu(NluModel(), (), tuple(without_pipeline(data)))
     trainer = _Trainer(config, data)
-    components = tuple(trainer.components(config.value["pipeline"]))
-    return TrainedNlu(NluModel(components), tuple(trainer.faults), tuple(trainer.warnings))
+    components = tuple(trainer.components(pipeline))
+    learned = NluModel() if data == NluData() else NluModel(components)  # as in Rasa: nothing to learn, no pipeline
+    return TrainedNlu(learned, tuple(trainer.faults), tuple(trainer.warnings))
 
 
 class _Trainer:
@@ -80,84 +86,89 @@ class _Trainer:
         if not isinstance(pipeline, list):
             self._fault((), f"pipeline must be a list of components, not {kind(pipeline)}")
             return
-        classified = False
-        for index, item in enumerate(pipeline):
-            name = item.get("name") if isinstance(item, dict) else item
-            if name == "FallbackClassifier" and not classified:
-                self._fault(
-                    (index,), "FallbackClassifier must come after an intent classifier, such as KeywordIntentClassifier"
-                )
-            classified = classified or name in CLASSIFIERS
+        names = [item.get("name") if isinstance(item, dict) else item for item in pipeline]
+        for index, (name, item) in enumerate(zip(names, pipeline, strict=True)):
+            if name == "FallbackClassifier" and not any(before in CLASSIFIERS for before in names[:index]):
+                reason = f"FallbackClassifier must come after an intent classifier, such as {CLASSIFIERS[0]}"
+                self._fault((index,), reason)
             yield from self._component((index,), name, item if isinstance(item, dict) else {})
+        self.warnings += unused(self._data, (name for name in names if isinstance(name, str)))
 
-    def _component(self, path: tuple[int, ...], name: Any, settings: Settings) -> Iterator[Component]:
+    def _component(self, path: Path, name: Any, written: Settings) -> Iterator[Component]:
         known = _COMPONENTS.get(name) if isinstance(name, str) else None
         if known is None:
             self._fault(path, _unknown(name))
             return
         shapes, learn = known
-        faults = list(
-            check_keys((), {key: value for key, value in settings.items() if key != "name"}, shapes, name, closed=False)
-        )
-        for _, reason in faults:
-            self._fault(path, reason)
+        settings = {key: value for key, value in written.items() if key != "name" and value is not None}
+        faults = list(check_keys(path, settings, shapes, name, closed=False))
+        for place, reason in faults:
+            self._fault(place, reason)
+        for key in settings.keys() - shapes.keys():
+            has = f"it has {', '.join(shapes)}" if shapes else "it has none"
+            self._warn((*path, key), f"{name} has no setting {key!r} here, so it is ignored; {has}")
         if not faults:
             yield learn(self, path, settings)
 
-    def _fault(self, path: tuple[int, ...], reason: str) -> None:
+    def _fault(self, path: Path, reason: str) -> None:
         self.faults.append(self._config.fault(("pipeline", *path), reason))
 
-    def _warn(self, path: tuple[int, ...], reason: str) -> None:
+    def _warn(self, path: Path, reason: str) -> None:
         self.warnings.append(self._config.fault(("pipeline", *path), reason))
 
     # --- what each of them learns ---
 
-    def whitespace(self, _path: tuple[int, ...], _settings: Settings) -> Component:
+    def whitespace(self, _path: Path, _settings: Settings) -> Component:
         return Whitespace()
 
-    def keywords(self, path: tuple[int, ...], settings: Settings) -> Component:
+    def keywords(self, _path: Path, settings: Settings) -> Component:
         case_sensitive = settings.get("case_sensitive", True)
-        intents, doubtful = _intents_by_text(self._data)
-        contained = _contained(intents, case_sensitive)
-        for keyword in doubtful:
-            self._warn(path, f"the keyword {keyword!r} is left out: several intents have it")
-        for keyword, other in contained.items():
-            self._warn(path, f"the keyword {keyword!r} is left out: it occurs in {other!r} of another intent")
-        kept = tuple(item for item in intents.items() if item[0] not in contained)
-        return Keywords(kept, case_sensitive)
+        examples = _unambiguous(self._data.examples)
+        contained = _contained(examples, case_sensitive)
+        for example in examples:
+            text, other = example.text.text, contained.get(example.text.text)
+            if other is not None:
+                reason = f"the keyword {text!r} is left out: it occurs in {other!r} of another intent"
+                self.warnings.append(Fault(example.place.file, example.place.line, reason))
+        kept = [example for example in examples if example.text.text not in contained]
+        return Keywords(tuple((example.text.text, example.base_intent) for example in kept), case_sensitive)
 
-    def patterns(self, path: tuple[int, ...], settings: Settings) -> Component:
-        entities = self._data.entities
-        regexes = self._data.regexes if settings.get("use_regexes", True) else ()
-        lookups = self._data.lookups if settings.get("use_lookup_tables", True) else ()
-        bounded = settings.get("use_word_boundaries", True)
-        patterns = [item for item in regexes if item[0] in entities and self._is_pattern(path, *item)]
-        patterns += [
-            (name, _alternatives(entries, bounded)) for name, entries in lookups if name in entities and entries
-        ]
+    def patterns(self, path: Path, settings: Settings) -> Component:
+        entities, bounded = self._data.entities, settings.get("use_word_boundaries", True)
+        patterns = []
+        if settings.get("use_regexes", True):
+            sound = [regex for regex in self._data.regexes if self._is_pattern(regex)]
+            patterns += [(regex.name, regex.text) for regex in sound if regex.name in entities]
+        if settings.get("use_lookup_tables", True):
+            tables = _tables(entry for entry in self._data.lookups if entry.name in entities)
+            patterns += [(name, _alternatives(entries, bounded)) for name, entries in tables.items()]
         if not patterns:
             self._warn(path, "no lookup table or regex has the name of an entity that is marked in an NLU example")
         return Patterns(tuple(patterns), settings.get("case_sensitive", False))
 
-    def synonyms(self, _path: tuple[int, ...], _settings: Settings) -> Component:
-        values = {}
-        for example in self._data.examples:
-            for entity in example.text.entities:
-                if isinstance(entity.value, str):
-                    values[entity.value.lower()] = entity.value
-        for _, value in self._data.synonyms:
-            values[value.lower()] = value
-        values |= {text.lower(): value for text, value in self._data.synonyms}
-        return Synonyms(values)
+    def synonyms(self, _path: Path, _settings: Settings) -> Component:
+        """Every value stands for itself too, however it is written, where it is not a synonym of another one."""
+        meant: dict[str, str] = {}
+        values: dict[str, str] = {}
+        for text, value, place in _synonyms(self._data):
+            if text != value:
+                other = meant.setdefault(text.lower(), value)
+                if other != value:
+                    reason = f"the synonym {text!r} stands for {other!r} and for {value!r}; the latter counts"
+                    self.warnings.append(Fault(place.file, place.line, reason))
+                meant[text.lower()] = value
+            values.setdefault(value.lower(), value)
+        return Synonyms(values | meant)
 
-    def fallback(self, _path: tuple[int, ...], settings: Settings) -> Component:
-        return Fallback(settings.get("threshold", 0.3), settings.get("ambiguity_threshold", 0.1))
+    def fallback(self, _path: Path, settings: Settings) -> Component:
+        return Fallback(settings.get("threshold", 0.3))
 
-    def _is_pattern(self, path: tuple[int, ...], name: str, pattern: str) -> bool:
+    def _is_pattern(self, regex: Entry) -> bool:
         try:
-            re.compile(pattern)
+            re.compile(regex.text)
         except re.error as error:
-            self._fault(path, f"the regex {name!r}: {pattern!r} is not a valid regular expression: {error}")
+            reason = f"the regex {regex.name!r}: {regex.text!r} is not a valid regular expression: {error}"
+            self.faults.append(Fault(regex.place.file, regex.place.line, reason))
             return False
         return True
 
@@ -172,44 +183,62 @@ def _unknown(name: Any) -> str:
     return f"there is no component {name!r}; components are {known}"
 
 
-def _intents_by_text(data: NluData) -> tuple[dict[str, str], list[str]]:
-    """The intent of each text, and the texts of several intents, which are left out."""
-    intents: dict[str, str] = {}
-    doubtful: dict[str, None] = {}
-    for example in data.examples:
-        text, intent = example.text.text, example.intent.partition("/")[0]
-        if intents.setdefault(text, intent) != intent:
-            doubtful[text] = None
-    return {text: intent for text, intent in intents.items() if text not in doubtful}, list(doubtful)
+def _unambiguous(examples: Iterable[Example]) -> list[Example]:
+    """Each text once, without those that several intents have."""
+    first: dict[str, Example] = {}
+    several = set()
+    for example in examples:
+        text = example.text.text
+        if first.setdefault(text, example).base_intent != example.base_intent:
+            several.add(text)
+    return [example for text, example in first.items() if text not in several]
 
 
-def _contained(intents: dict[str, str], case_sensitive: bool) -> dict[str, str]:
-    """Keywords that occur in one of another intent, with that one."""
+def _contained(examples: Iterable[Example], case_sensitive: bool) -> dict[str, str]:
+    """Texts that occur in one of another intent, with that one."""
     texts: dict[str, list[str]] = {}
-    for text, intent in intents.items():
-        texts.setdefault(intent, []).append(text)
-    joined = {intent: "\n".join(of_intent) for intent, of_intent in texts.items()}
+    for example in examples:
+        texts.setdefault(example.base_intent, []).append(example.text.text)
+    folded = {intent: "\n".join(of_intent).casefold() for intent, of_intent in texts.items()}
     found = {}
-    for keyword, intent in intents.items():
-        pattern = keyword_pattern(keyword, case_sensitive)
-        for other, text in joined.items():
-            match = pattern.search(text) if other != intent and keyword else None
-            if match:
-                found[keyword] = _line_at(text, match.start())
-                break
+    for example in examples:
+        keyword = Keyword(example.text.text, case_sensitive)
+        others = (
+            text
+            for intent, of_intent in texts.items()
+            if intent != example.base_intent and keyword.may_occur_in(folded[intent])
+            for text in of_intent
+            if keyword.occurs_in(text, text.casefold())
+        )
+        other = next(others, None)
+        if other is not None:
+            found[example.text.text] = other
     return found
 
 
-def _line_at(text: str, index: int) -> str:
-    return text[text.rfind("\n", 0, index) + 1 :].partition("\n")[0]
+def _tables(entries: Iterable[Entry]) -> dict[str, list[str]]:
+    """The entries of each lookup table."""
+    tables: dict[str, list[str]] = {}
+    for entry in entries:
+        tables.setdefault(entry.name, []).append(entry.text)
+    return tables
 
 
-def _alternatives(entries: tuple[str, ...], bounded: bool) -> str:
+def _synonyms(data: NluData) -> Iterator[tuple[str, str, Place]]:
+    """Texts, what they stand for, and where that is said: in lists of synonyms, and where examples mark an entity."""
+    for entry in data.synonyms:
+        yield entry.text, entry.name, entry.place
+    for example in data.examples:
+        for entity in example.text.entities:
+            yield example.text.text[entity.start : entity.end], str(entity.value), example.place
+
+
+def _alternatives(entries: Iterable[str], bounded: bool) -> str:
     edge = r"\b" if bounded else ""
     return "(?:" + "|".join(f"{edge}{re.escape(entry)}{edge}" for entry in entries) + ")"
 
 
-_COMPONENTS: Final[dict[str, tuple[dict[str, Shape], Callable[[_Trainer, tuple[int, ...], Settings], Component]]]] = {
+_COMPONENTS: Final[dict[str, tuple[dict[str, Shape], Callable[[_Trainer, Path, Settings], Component]]]] = {
     "WhitespaceTokenizer": ({}, _Trainer.whitespace),
     "KeywordIntentClassifier": ({"case_sensitive": FLAG}, _Trainer.keywords),
     "RegexEntityExtractor": (

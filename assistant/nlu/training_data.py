@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
@@ -10,6 +9,7 @@ from msgspec import Struct
 from dialogue.shapes import kind
 from dialogue.source import Fault
 from dialogue.training.annotations import AnnotatedText, InvalidAnnotation, parse_annotated
+from dialogue.training.stories import Place
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from dialogue.yaml12 import Path
 
 _KINDS: Final = ("intent", "synonym", "regex", "lookup")
-_ITEM: Final = re.compile(r"\s*-\s?(?P<text>.*)")
 
 
 class Example(Struct, frozen=True):
@@ -26,6 +25,20 @@ class Example(Struct, frozen=True):
 
     intent: str
     text: AnnotatedText
+    place: Place
+
+    @property
+    def base_intent(self) -> str:
+        """The intent that policies see of it: `faq`."""
+        return self.intent.partition("/")[0]
+
+
+class Entry(Struct, frozen=True):
+    """A text under a name: what the name is a synonym for, a regular expression, or an entry of a lookup table."""
+
+    name: str
+    text: str
+    place: Place
 
 
 class NluData(Struct, frozen=True):
@@ -33,15 +46,14 @@ class NluData(Struct, frozen=True):
 
     Attributes:
         examples: each text of an intent once, in the order of the files.
-        synonyms: for a text what it stands for, in the order of the files; later ones win.
-        regexes: (name, pattern), sorted by both together, as Rasa has them.
-        lookups: (name, entries), names in the order in which they appear first.
+        synonyms: in the order of the files, as the lookups.
+        regexes: sorted by name and pattern together, as Rasa has them.
     """
 
     examples: tuple[Example, ...] = ()
-    synonyms: tuple[tuple[str, str], ...] = ()
-    regexes: tuple[tuple[str, str], ...] = ()
-    lookups: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    synonyms: tuple[Entry, ...] = ()
+    regexes: tuple[Entry, ...] = ()
+    lookups: tuple[Entry, ...] = ()
 
     @property
     def entities(self) -> frozenset[str]:
@@ -72,17 +84,17 @@ class _Reader:
         self.faults: list[Fault] = []
         self.warnings: list[Fault] = []
         self._examples: list[Example] = []
-        self._synonyms: list[tuple[str, str]] = []
-        self._regexes: list[tuple[str, str]] = []
-        self._lookups: dict[str, list[str]] = {}
+        self._entries: dict[str, list[Entry]] = {"synonym": [], "regex": [], "lookup": []}
 
     def data(self, more: Sequence[Example]) -> NluData:
-        examples = tuple({repr(example): example for example in (*self._examples, *more)}.values())
+        examples: dict[tuple[str, str], Example] = {}
+        for example in (*self._examples, *more):
+            examples.setdefault((example.intent, repr(example.text)), example)
         return NluData(
-            examples=examples,
-            synonyms=(*self._synonyms, *_annotated_synonyms(examples)),
-            regexes=tuple(sorted(self._regexes, key="".join)),
-            lookups=tuple((name, tuple(entries)) for name, entries in self._lookups.items()),
+            examples=tuple(examples.values()),
+            synonyms=tuple(self._entries["synonym"]),
+            regexes=tuple(sorted(self._entries["regex"], key=lambda regex: regex.name + regex.text)),
+            lookups=tuple(self._entries["lookup"]),
         )
 
     def read(self, source: Source) -> None:
@@ -108,58 +120,55 @@ class _Reader:
         if not isinstance(name, str) or not name:
             self.faults.append(source.fault((*path, found[0]), f"{found[0]} must be a name, not {kind(name)}"))
             return
-        texts = list(self._texts(source, path, item.get("examples"), f"{found[0]} {name!r}"))
-        self._take(found[0], name, texts, source, path)
-
-    def _take(self, kind_: str, name: str, texts: list[str], source: Source, path: Path) -> None:
-        if kind_ == "intent":
-            self._examples += self._annotated(source, path, name, texts)
-        elif kind_ == "synonym":
-            self._synonyms += [(text, name) for text in texts]
-        elif kind_ == "regex":
-            self._regexes += [(name, text) for text in texts]
+        texts = self._texts(source, (*path, "examples"), item.get("examples"), f"{found[0]} {name!r}")
+        if found[0] == "intent":
+            self._examples += self._annotated(name, texts)
         else:
-            self._lookups.setdefault(name, []).extend(texts)
+            self._entries[found[0]] += [Entry(name, text, place) for text, place in texts]
 
-    def _annotated(self, source: Source, path: Path, intent: str, texts: list[str]) -> Iterator[Example]:
-        for text in texts:
+    def _annotated(self, intent: str, texts: Iterable[tuple[str, Place]]) -> Iterator[Example]:
+        for text, place in texts:
             try:
-                yield Example(intent, parse_annotated(text))
+                yield Example(intent, parse_annotated(text), place)
             except InvalidAnnotation as error:
-                self.faults.append(source.fault((*path, "examples"), str(error)))
+                self.faults.append(Fault(place.file, place.line, str(error)))
 
-    def _texts(self, source: Source, path: Path, examples: Any, what: str) -> Iterator[str]:
+    def _texts(self, source: Source, path: Path, examples: Any, what: str) -> Iterator[tuple[str, Place]]:
+        """The examples with their places; empty ones are left out."""
+        for text, place in self._written(source, path, examples, what):
+            if text:
+                yield text, place
+            else:
+                self.warnings.append(Fault(place.file, place.line, f"{what} has an empty example, which is left out"))
+
+    def _written(self, source: Source, path: Path, examples: Any, what: str) -> Iterator[tuple[str, Place]]:
         if isinstance(examples, str):
-            yield from self._lines(source, (*path, "examples"), examples)
+            yield from self._lines(_place(source, path), examples)
         elif isinstance(examples, list):
             for index, example in enumerate(examples):
                 text = example.get("text") if isinstance(example, dict) else example
                 if isinstance(text, str):
-                    yield text.strip()
+                    yield text.strip(), _place(source, (*path, index))
                 else:
                     reason = f"{what}: an example must be a text, or a mapping with a text, not {kind(example)}"
-                    self.faults.append(source.fault((*path, "examples", index), reason))
+                    self.faults.append(source.fault((*path, index), reason))
         elif examples is None:
             self.warnings.append(source.fault(path, f"{what} has no examples"))
         else:
             reason = f"{what}: examples must be a text with a line '- ' for each, not {kind(examples)}"
-            self.faults.append(source.fault((*path, "examples"), reason))
+            self.faults.append(source.fault(path, reason))
 
-    def _lines(self, source: Source, path: Path, block: str) -> Iterator[str]:
-        for line in block.splitlines():
-            item = _ITEM.fullmatch(line)
-            if item:
-                yield item["text"].strip()
-            elif line.strip():
-                self.warnings.append(
-                    source.fault(path, f"the line {line.strip()[:80]!r} is no example: '- ' is missing")
-                )
+    def _lines(self, key: Place, block: str) -> Iterator[tuple[str, Place]]:
+        """The items of a block of lines, which begins below its key."""
+        begin = key.line + 1 if "\n" in block else key.line
+        for line, text in enumerate(block.splitlines(), begin):
+            if text.startswith("-"):
+                yield text[1:].strip(), Place(key.file, line)
+            elif text.strip():
+                reason = f"the line {text.strip()[:80]!r} is no example: it does not begin with '- '"
+                self.warnings.append(Fault(key.file, line, reason))
 
 
-def _annotated_synonyms(examples: Iterable[Example]) -> Iterator[tuple[str, str]]:
-    """What examples say of their entities' values: `[NYC](city:New York)`."""
-    for example in examples:
-        for entity in example.text.entities:
-            text = example.text.text[entity.start : entity.end]
-            if isinstance(entity.value, str) and entity.value != text:
-                yield text, entity.value
+def _place(source: Source, path: Path) -> Place:
+    fault = source.fault(path, "")
+    return Place(fault.file, fault.line)

@@ -125,7 +125,7 @@ class History(Struct, frozen=True, dict=True):
         name = self.tracker.active_loop.get("name")
         if not isinstance(name, str):
             return None
-        return name if name in self.domain.forms or name in self.domain.action_names else None
+        return name if name in self.domain.forms or name in self.domain.known_actions else None
 
 
 def history(situation: Situation, domain: Domain) -> History:
@@ -176,11 +176,9 @@ class _Slots:
 
     def __init__(self, domain: Domain) -> None:
         self._domain = domain
-        self._features: dict[str, Features] = {}
+        self._features: dict[str, Features] = {**domain.initial_features}
         self._sorted: SlotFeatures | None = None
         self.since: dict[str, int] = {}
-        for name, value in domain.initial_slots.items():
-            self._see(name, value)
 
     def set(self, name: str, value: Any, number: int) -> None:
         if self._see(name, value):

@@ -75,11 +75,12 @@ def test_flags_become_settings(service: Service) -> None:
 @pytest.mark.parametrize("flag", FLAGS, ids=lambda flag: flag.name)
 def test_every_spelling_of_a_flag_works_with_dash_and_underscore(flag: Any, service: Service) -> None:
     Path("given").write_text("")
-    value = {"jwt_method": "HS512", "syslog_protocol": "TCP", "jwt_secret": "x" * 40}.get(flag.name, "given")
+    known = {"jwt_method": "HS512", "syslog_protocol": "TCP", "jwt_secret": "x" * 40, "connector": "socketio"}
+    value = known.get(flag.name, "given")
     values = [] if flag.kind == "switch" else ["2" if flag.kind == "whole" else value]
     names = {name for spelling in flag.spellings for name in (spelling, spelling.replace("-", "_"))}
     spelled = {f"--{name}" for name in names} | {f"-{name}" for name in names if len(name) == 1}
-    settings = [run(service, "--enable-api", name, *values) for name in sorted(spelled)]
+    settings = [run(service, "-t", "t", name, *values, "--enable-api") for name in sorted(spelled)]
     assert all(one == settings[0] for one in settings)
 
 

@@ -170,9 +170,9 @@ class TestPaths:
         body = {"sender": "x", "message": "hi"}
         envelope(client.send("POST", f"/webhooks/{channel}/webhook", body), 404, "NotFound")
 
-    @pytest.mark.parametrize("path", ["/webhooks/rest/webhook", "/conversations/x/messages", "/model/parse"])
-    def test_of_an_assistant_need_one(self, client: Client, path: str) -> None:
-        envelope(client.send("POST", path, {"sender": "x", "message": "hi"}), 409, "Conflict")
+    @pytest.mark.parametrize("path", ["/conversations/x/predict", "/model/predict", "/model/train"])
+    def test_of_a_dialogue_model_need_one(self, client: Client, path: str) -> None:
+        envelope(client.send("POST", path, [{"event": "restart"}]), 409, "Conflict")
 
 
 class TestMethods:

@@ -116,3 +116,38 @@ class TestKey:
         head = f"POST {events_of(new_id())} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 17\r\n"
         answer = raw(service.port, head.encode() + b"Idempotency-Key: " + key + b'\r\n\r\n{"event":"pause"}')
         assert status_of(answer) == status
+
+
+MESSAGE = {"text": "/greet", "sender": "user"}
+
+
+class TestTurns:
+    def test_a_repeated_message_is_taken_in_once(self, client: Client) -> None:
+        path = f"/conversations/{new_id()}/messages"
+        first, again = (client.send("POST", path, MESSAGE, {"Idempotency-Key": "k"}) for _ in range(2))
+        assert (first.status, again.status, again.body) == (200, 200, first.body)
+        assert ("idempotency-replayed" in first.headers, again.headers["idempotency-replayed"]) == (False, "true")
+        assert again.headers["etag"] == first.headers["etag"]
+
+    def test_a_repeated_action_runs_once(self, client: Client) -> None:
+        name = new_id()
+        client.post(name, slot(1))
+        path = f"/conversations/{name}/execute"
+        first, again = (
+            client.send("POST", path, {"name": "action_listen"}, {"Idempotency-Key": "k"}) for _ in range(2)
+        )
+        assert (first.status, again.status, again.body) == (200, 200, first.body)
+        listens = [event for event in client.tracker(name).json()["events"] if event.get("name") == "action_listen"]
+        assert len(listens) == 2
+
+    def test_another_message_with_the_key_is_refused(self, client: Client) -> None:
+        path = f"/conversations/{new_id()}/messages"
+        client.send("POST", path, MESSAGE, {"Idempotency-Key": "k"})
+        again = client.send("POST", path, MESSAGE | {"text": "/bye"}, {"Idempotency-Key": "k"})
+        envelope(again, 422, "IdempotencyKeyReused")
+
+    def test_a_message_for_another_version_is_refused(self, client: Client) -> None:
+        path = f"/conversations/{new_id()}/messages"
+        version = client.send("POST", path, MESSAGE).headers["etag"]
+        envelope(client.send("POST", path, MESSAGE, {"If-Match": '"0"'}), 412, "PreconditionFailed")
+        assert client.send("POST", path, MESSAGE, {"If-Match": version}).status == 200

@@ -14,10 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api import database
+from api.credentials import Credentials
 from api.database import EmbeddedDatabase, PostgresDatabase
 from api.endpoints import TrackerStore
 from api.flags import BY_NAME, FLAGS
 from api.settings import InvalidSettings, Level, Settings, load
+from assistant.channels.socket_settings import SocketSettings
 from assistant.secret import Secret, public_url
 
 HOME = {"HOME": "/home/ann"}
@@ -71,7 +73,7 @@ def test_a_flag_wins_over_its_variable_and_that_over_the_default() -> None:
 
 @pytest.mark.parametrize("flag", [flag for flag in FLAGS if flag.kind == "text"], ids=lambda flag: flag.name)
 def test_every_text_has_a_form_in_the_environment(flag: Any, folder: Path) -> None:
-    value = {"jwt_method": "HS512", "syslog_protocol": "TCP"}.get(flag.name, "given")
+    value = {"jwt_method": "HS512", "syslog_protocol": "TCP", "connector": "socketio"}.get(flag.name, "given")
     for name in ("given", "cert.pem"):
         (folder / name).write_text("")
     others: dict[str, Any] = {"jwt_secret": (LONG,), "use_syslog": True, "ssl_certificate": "cert.pem"}
@@ -86,8 +88,9 @@ def _without(flags: dict[str, Any], name: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("flag", [flag for flag in FLAGS if flag.kind == "switch"], ids=lambda flag: flag.name)
 def test_every_switch_has_a_form_in_the_environment(flag: Any) -> None:
-    assert load({flag.name: True}, HOME) == settings(environ={flag.variable: "true"})
-    assert settings(environ={flag.variable: "false"}) == settings()
+    token: dict[str, Any] = {"auth_token": ("t",)}
+    assert load({**token, flag.name: True}, HOME) == settings(**token, environ={flag.variable: "true"})
+    assert settings(**token, environ={flag.variable: "false"}) == settings(**token)
 
 
 def test_without_authentication_the_service_listens_to_this_machine_and_says_so() -> None:
@@ -362,9 +365,38 @@ def test_faults_of_the_endpoints_file_are_told_with_the_others(folder: Path) -> 
 
 
 def test_credentials_are_taken_from_their_usual_place_if_they_are_there(folder: Path) -> None:
-    assert settings().credentials is None
-    (folder / "credentials.yml").write_text("rest:")
-    assert settings().credentials == Path("credentials.yml")
+    (folder / "credentials.yml").write_text("socketio:")
+    assert settings().credentials == Credentials(socketio=SocketSettings())
+
+
+def test_without_credentials_there_is_rest_and_a_line_says_so(folder: Path) -> None:
+    given = settings()
+    assert given.credentials == Credentials(rest=True)
+    assert [notice.text for notice in given.notices if "/webhooks/rest/webhook" in notice.text]
+
+
+def test_credentials_that_are_named_must_be_there(folder: Path) -> None:
+    assert faults(credentials="other.yml") == ("--credentials: other.yml: no such file",)
+
+
+def test_a_connector_needs_no_file(folder: Path) -> None:
+    assert settings(connector="socketio").credentials == Credentials(socketio=SocketSettings())
+    assert faults(connector="nothing")[0].startswith("--connector: nothing: Failed to find input channel class")
+
+
+def test_protected_webhooks_need_something_to_be_opened_with(folder: Path) -> None:
+    assert "--webhook-auth" in faults(webhook_auth=True)[0]
+    assert settings(webhook_auth=True, auth_token=("t",)).auth.webhooks
+
+
+def test_open_webhooks_beside_a_token_are_warned_of(folder: Path) -> None:
+    assert any("--webhook-auth" in text for text in notices(settings(auth_token=("t",))))
+    assert not any("--webhook-auth" in text for text in notices(settings(auth_token=("t",), webhook_auth=True)))
+
+
+def test_several_workers_and_sockets_are_warned_of(folder: Path) -> None:
+    given = settings(connector="socketio", environ={"SANIC_WORKERS": "2"})
+    assert any("websocket" in text for text in notices(given))
 
 
 @pytest.mark.parametrize("name", ["m.tar.gz", "m.zip", "domain.yml"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from assistant import Assistant, Collector, Message
 from assistant.model import DialogueModel
 from assistant.nlu.pipeline import Pipeline
 from assistant.project import Project
+from assistant.reminders import Reminders
 from assistant.responses import Responses
 from assistant.services import Services
 from assistant.training import train
@@ -88,6 +90,8 @@ class Process:
         self.store = store
         self.trackers = Trackers(store, bot.domain)
         self.ledger = TrackerLedger(self.trackers, lambda: None)
+        self.outcomes: Counter[str] = Counter()  # of reminders
+        self.reminders = Reminders(store.read, store.database, node=store.node, count=self._count)
         self.assistant = Assistant(
             bot.domain,
             policies=Policies(bot.domain, learned.configs, learned.tables),
@@ -97,7 +101,11 @@ class Process:
             turns=store.turns,
             marks={},
             limit=limit,
+            reminders=self.reminders,
         )
+
+    def _count(self, outcome: str, number: int) -> None:
+        self.outcomes[outcome] += number
 
     async def say(self, text: str, conversation: str = "c") -> list[str]:
         """What the bot answers."""

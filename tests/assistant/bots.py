@@ -12,17 +12,18 @@ from typing import TYPE_CHECKING, Any, Final
 from assistant.outside import ActionFailed, ActionRejected
 from assistant.responses import Responses
 from assistant.wording import uttered
-from dialogue import BotUttered, UserUttered, from_wire, parse_domain, to_wire
+from dialogue import UserUttered, from_wire, parse_domain, to_wire
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from assistant.scene import Scene
-    from dialogue import Domain, Event
+    from dialogue import BotUttered, Domain, Event
 
 Json = dict[str, Any]
 
 BOTS: Final = Path(__file__).parent.parent / "data/bots"
+MARKS: Final = ("model_id", "assistant_id")  #: what a model puts into every event's metadata
 PLAYABLE: Final = sorted(
     path.parent.name for path in BOTS.glob("*/transcript.json") if json.loads(path.read_text())["dialogues"]
 )
@@ -62,14 +63,20 @@ def event_of(recorded: Json) -> Event:
 
 def normal(event: Event) -> Json:
     """An event as it is recorded."""
-    wire = {key: value for key, value in to_wire(event).items() if key not in ("timestamp", "message_id")}
-    if not wire.get("metadata"):
-        wire.pop("metadata", None)
-    if isinstance(event, UserUttered):
-        parsed = wire.pop("parse_data")
-        wire |= {"intent": parsed["intent"], "entities": parsed["entities"]}
-    if isinstance(event, BotUttered):
-        wire["data"] = {key: value for key, value in (event.data or {}).items() if value}
+    return normal_wire(to_wire(event))
+
+
+def normal_wire(wire: Json) -> Json:
+    """An event on the wire as it is recorded."""
+    wire = {key: value for key, value in wire.items() if key not in ("timestamp", "message_id")}
+    wire["metadata"] = {key: value for key, value in (wire.get("metadata") or {}).items() if key not in MARKS}
+    if not wire["metadata"]:
+        del wire["metadata"]
+    if wire["event"] == "user":
+        parsed = wire.pop("parse_data") or {}
+        wire |= {"intent": parsed.get("intent"), "entities": parsed.get("entities")}
+    if wire["event"] == "bot":
+        wire["data"] = {key: value for key, value in (wire.get("data") or {}).items() if value}
         if not wire["data"]:
             del wire["data"]
     if wire["event"] in ("action", "action_execution_rejected", "user"):

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from assistant import Collector, Message
+from assistant import AlreadyDone, Collector, Message, Terms
 from dialogue import ActionExecuted, ActionReverted, SlotSet
-from eventstore import TurnLost, WrongExpectedVersion
+from eventstore import IdempotencyKeyReused, TurnLost, WrongExpectedVersion
 from projections import Write
 from tests.assistant.answering import process
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
+    from assistant.channels.output import Said
     from assistant.scene import Scene
-    from dialogue import BotUttered, Event
+    from dialogue import Event
     from eventstore import Database
     from tests.assistant.answering import Process
 
@@ -86,8 +85,8 @@ async def test_what_led_to_a_call_is_in_the_log_before_it(database: Database) ->
 
 async def test_the_user_hears_nothing_that_is_not_in_the_log(database: Database) -> None:
     class Witness(Collector):
-        async def send(self, conversation: str, said: Sequence[BotUttered]) -> None:
-            heard.extend([await one.events(), [event.text for event in said]])
+        async def send(self, said: Said) -> None:
+            heard.extend([await one.events(), [event.text for event in said.events]])
 
     heard: list[list[str]] = []
     async with process(database) as one:
@@ -165,17 +164,17 @@ async def test_a_turn_that_calls_nobody_begins_anew_when_something_was_posted(da
         await one.say("/greet")
         append, conflicts = one.ledger.append, 0
 
-        async def overtaken(conversation: str, events: Sequence[Event], expected: int) -> None:
+        async def overtaken(*arguments: Any) -> None:
             nonlocal conflicts
             if not conflicts:
                 await post(one, set_slot("paid", True))
             try:
-                await append(conversation, events, expected)
+                await append(*arguments)
             except WrongExpectedVersion:
                 conflicts += 1
                 raise
 
-        one.ledger.append = overtaken  # type: ignore[method-assign]
+        one.ledger.append = overtaken  # type: ignore[method-assign, assignment]
         assert await one.say("/ask") == ["paid"]
         assert conflicts == 1
         events = await one.events()
@@ -188,14 +187,14 @@ async def test_a_turn_ends_however_much_is_posted_meanwhile(database: Database) 
         await one.say("/greet")
         append, posted = one.ledger.append, 0
 
-        async def always_overtaken(conversation: str, events: Sequence[Event], expected: int) -> None:
+        async def always_overtaken(*arguments: Any) -> None:
             nonlocal posted
             posted += 1
             if posted < 8:
                 await post(one, set_slot("paid", None))
-            await append(conversation, events, expected)
+            await append(*arguments)
 
-        one.ledger.append = always_overtaken  # type: ignore[method-assign]
+        one.ledger.append = always_overtaken  # type: ignore[method-assign, assignment]
         assert await one.say("/greet") == ["hello"]
         assert (await one.events()).count("user /greet") == 2
 
@@ -225,6 +224,32 @@ async def test_a_process_that_stood_still_writes_nothing_when_another_went_on(da
             await turn
         assert "slot paid" not in await other.events()
         assert await other.say("/greet") == ["hello"]
+
+
+async def test_a_turn_with_a_key_happens_once_and_says_where_it_was(database: Database) -> None:
+    terms = Terms(key="k", fingerprint=b"f")
+    async with process(database) as one, process(database) as other:
+        message = Message(conversation="c", text="/greet")
+        outcome = await one.assistant.answer(message, Collector(), terms)
+        with pytest.raises(AlreadyDone) as done:
+            await other.assistant.answer(message, Collector(), terms)
+        assert (done.value.base, done.value.version) == (outcome.base, outcome.version)
+        with pytest.raises(IdempotencyKeyReused):
+            await one.assistant.answer(message, Collector(), Terms(key="k", fingerprint=b"another"))
+        assert (await one.events()).count("user /greet") == 1
+
+
+@pytest.mark.parametrize(("expected", "is_there"), [(0, True), (7, True), (-1, False), (3, False)])
+async def test_a_turn_begins_only_at_the_version_that_is_demanded(
+    database: Database, expected: int, is_there: bool
+) -> None:
+    async with process(database) as one:
+        if is_there:
+            await one.say("/greet")
+        message = Message(conversation="c", text="/greet")
+        with pytest.raises(WrongExpectedVersion):
+            await one.assistant.answer(message, Collector(), Terms(expected=expected))
+        assert (await one.events()).count("user /greet") == is_there
 
 
 async def test_after_too_many_actions_the_bot_listens_again(database: Database) -> None:

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import re
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from msgspec.structs import replace
 
 import dialogue
-from tests.contract.expected import JSON, TEXT, Expected, body_of, error, not_authorized
+from tests.contract.expected import (
+    JSON,
+    TEXT,
+    Expected,
+    body_of,
+    error,
+    not_authorized,
+    recorded,
+    recorded_on_sql,
+)
 from tests.contract.normal_form import Like
+from tests.contract.transcripts import Case
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from tests.contract.transcripts import Case
 
 STAMPS: Final = {"model_id": "<HEX32>", "assistant_id": "anchor-bot"}
 NOT_JSON: Final = Like(
@@ -23,7 +32,7 @@ NOT_JSON: Final = Like(
 )
 ACCEPTED: Final = (
     r"malformed/bad_user_no_text_no_parse/[01]|event_types/event_user_(text_only|intent_key)_plain/[012]|"
-    r"event_types/event_user_intent_key_ts_meta/[01]|event_types/event_user_(text_only|intent_key)_in_list/[12]"
+    r"event_types/event_user_intent_key_ts_meta/[01]|event_types/event_user_(text_only|intent_key)_in_list/[123]"
 )
 OWN_CONVERSATION: Final = "auth/auth_jwt_own_encoded_id/[0123]"
 UNKNOWN_CONVERSATION: Final = "malformed/bad_empty_object/1"  #: GET of an unknown conversation
@@ -41,6 +50,11 @@ def always(answer: Callable[[], Expected]) -> Callable[[Case, Expected], Expecte
 
 def ok(body: Any) -> Expected:
     return Expected(status=200, content_type=JSON, body=body)
+
+
+def tracker_of(body: Any) -> Any:
+    """The state in an answer: a part of it, or all."""
+    return body.get("tracker", body)
 
 
 # --- O1: the times of a session start ---
@@ -89,7 +103,7 @@ def shows_opening(case: Case, expected: Expected) -> bool:
         return False
     if isinstance(expected.body, Like):
         return True
-    return isinstance(expected.body, dict) and bool(_opening(expected.body.get("events") or [], "<TS>"))
+    return isinstance(expected.body, dict) and bool(_opening(tracker_of(expected.body).get("events") or [], "<TS>"))
 
 
 def opened_with_first_event(case: Case, expected: Expected) -> Expected:
@@ -98,7 +112,7 @@ def opened_with_first_event(case: Case, expected: Expected) -> Expected:
         return replace(expected, body=_once_reopened(expected.body, timestamp))
 
     def change(body: Any) -> Any:
-        for event in _opening(body["events"], "<TS>"):
+        for event in _opening(tracker_of(body)["events"], "<TS>"):
             event["timestamp"] = timestamp
         return body
 
@@ -125,8 +139,9 @@ def as_with_empty_parse_data(case: Case, _: Expected) -> Expected:
     kind = re.search("_(plain|ts_meta|in_list)$", case.scenario.name)
     body = body_of(f"event_types/event_user_empty_parse_data_{kind[1] if kind else 'plain'}/{case.index}")
     text = next(event for event in _last_write(case).posted if event["event"] == "user").get("text")
-    message = [event for event in body["events"] if event["event"] == "user"][-1]
-    for said in (body["latest_message"], message, message["parse_data"]):
+    state = tracker_of(body)
+    message = [event for event in state["events"] if event["event"] == "user"][-1]
+    for said in (message, message["parse_data"], *([] if "tracker" in body else [body["latest_message"]])):
         said["text"] = text
     return ok(body)
 
@@ -165,12 +180,13 @@ def _cancelled(case: Case) -> dict[str, Any] | None:
 
 
 def shows_cancelled(case: Case, expected: Expected) -> bool:
-    return bool(case.scenario.group == "event_types" and _cancelled(case)) and "cancel_reminder" in str(expected.body)
+    shows = case.scenario.group in ("event_types", "side_effects") and "cancel_reminder" in str(expected.body)
+    return bool(shows and _cancelled(case))
 
 
 def with_cancelled(case: Case, expected: Expected) -> Expected:
     def change(body: Any) -> Any:
-        for event in body["events"]:
+        for event in tracker_of(body)["events"]:
             event |= (_cancelled(case) or {}) if event["event"] == "cancel_reminder" else {}
         return body
 
@@ -192,6 +208,18 @@ def _with_plain_id(value: Any) -> Any:
     return re.sub("<CONV%/?>", "<CONV>", value) if isinstance(value, str) else value
 
 
+def shows_channel(case: Case, expected: Expected) -> bool:
+    """Whether an API's step comes behind a message of a channel, and the id is not the same when encoded."""
+    plain = re.sub(r"\$\{\w+\}", "", case.scenario.conv)
+    follows = any("/webhooks/" in step.route and step.step.status == 200 for step in case.earlier)
+    return case.scenario.group == "conversation_ids" and follows and quote(plain, safe="") != plain
+
+
+def in_one_conversation(case: Case, _: Expected) -> Expected:
+    """As with an id that needs no encoding: what a channel wrote is in the conversation."""
+    return ok(body_of(f"conversation_ids/id_numeric/{case.index}"))
+
+
 def has_encoded_id(case: Case, expected: Expected) -> bool:
     return case.scenario.group == "conversation_ids" and "<CONV%" in str(expected.body)
 
@@ -211,11 +239,24 @@ def own_conversation(case: Case, _: Expected) -> Expected:
 
 
 def _began_session(case: Case) -> bool:
-    """Whether Rasa's prediction wrote a new session, since the last message, which a PUT brought, is from years ago."""
-    if not case.route.endswith("/predict") or not any(step.request["method"] == "PUT" for step in case.earlier):
+    """Whether Rasa's prediction wrote a new session.
+
+    It does if the last message, which a client brought, is years old, or if the conversation was restarted.
+    """
+    if not case.route.endswith("/predict") or not _is_stale(case):
         return False
-    events = case.step.body["tracker"]["events"]
-    return any(event["event"] == "session_started" and event["timestamp"] == "<TS>" for event in events)
+    events = tracker_of(recorded(case).body)["events"]
+    begin = max((at for at, event in enumerate(events) if event["event"] == "session_started"), default=len(events))
+    *carried, last = events[begin:] or [{}]
+    return last.get("name") == "action_listen" and all(event["event"] == "slot" for event in carried[1:])
+
+
+def _is_stale(case: Case) -> bool:
+    """Whether clients wrote a last message with a time of its own, which never is about now, or a restart behind it."""
+    writes = [step for step in _generation(case) if "generate" not in step.request]
+    events = [event for step in writes for event in step.posted]
+    times = [event.get("timestamp") for event in events if event["event"] == "user"]
+    return bool(times) and (isinstance(times[-1], int | float) or events[-1]["event"] == "restart")
 
 
 def follows_prediction(route: str) -> Callable[[Case, Expected], bool]:
@@ -224,7 +265,8 @@ def follows_prediction(route: str) -> Callable[[Case, Expected], bool]:
 
 def story_of_posted(case: Case, _: Expected) -> Expected:
     """The story of what clients wrote, and of nothing else."""
-    events = [dialogue.from_wire(event, 1.0) for step in _generation(case) for event in step.posted]
+    posted = [event | {"timestamp": None} for step in _generation(case) for event in step.posted]
+    events = [dialogue.from_wire(event, 1.0) for event in posted]
     all_sessions = "all_sessions=true" in urlencode(case.request.get("query", {}))
     if not all_sessions:
         begins = [index for index, event in enumerate(events) if dialogue.begins_session(event)]
@@ -241,6 +283,220 @@ def interrupted_loop(case: Case, _: Expected) -> Expected:
     body["active_loop"]["is_interrupted"] = True
     shown = body["events"] if case.index == 3 else None
     return ok(body | {"latest_event_time": "<TS>", "events": shown})
+
+
+def before_prediction(case: Case, expected: Expected) -> Expected:
+    """Without the session that a prediction began: what was posted later stands in the one before."""
+    state, posted = body_of(f"{case.scenario.path}/0"), expected.body["events"][-1]
+    return ok(state | {"events": [*state["events"], posted], **_latest(posted)})
+
+
+def _latest(action: dict[str, Any]) -> dict[str, Any]:
+    """What a state says of its last event, an action."""
+    name = action["name"]
+    return {
+        "latest_event_time": action["timestamp"],
+        "latest_action": {"action_name": name},
+        "latest_action_name": name,
+    }
+
+
+def predicted_again(case: Case, _: Expected) -> Expected:
+    """As predicted before, with what was posted meanwhile in front of the session that is due."""
+    body = body_of(f"{case.scenario.path}/1")
+    posted = body_of(f"{case.scenario.path}/2")["events"][-1]
+    body["tracker"]["events"].insert(-3, posted)
+    return ok(body)
+
+
+def restarted(case: Case, _: Expected) -> Expected:
+    """The state behind a restart, as it was written."""
+    is_bare = case.request["query"]["include_events"] == "NONE"
+    return ok(body_of(f"{case.scenario.path}/0") | {"events": None if is_bare else []})
+
+
+# --- O66: two ways to a state ---
+
+
+def with_state_of_sql(case: Case, expected: Expected) -> Expected:
+    """All that an answer says but for the events, which the SQL store does not show from a session's first one on."""
+    on_sql = recorded_on_sql(case).body
+
+    def change(body: Any) -> Any:
+        events = tracker_of(body)["events"]
+        if "tracker" not in body:
+            return on_sql | {"events": events}
+        return on_sql | {"tracker": on_sql["tracker"] | {"events": events}}
+
+    return expected.with_body(change)
+
+
+# --- O8: what was executed shows ---
+
+
+def executed(case: Case, expected: Expected) -> bool:
+    """Whether an action was run, and the answer shows events. Without them it is the same before and after."""
+    return case.route.endswith("/execute") and expected.status == 200 and expected.body["tracker"]["events"] is not None
+
+
+def after_execution(case: Case, expected: Expected) -> Expected:
+    """The state that the next step of the scenario shows: an action that is executed there shows the one before it."""
+    shown = _next(case)
+    if shown is None:
+        return expected.with_body(lambda body: _with_action(body, case.request["json"]))
+    state, before = deepcopy(tracker_of(recorded(shown).body)), expected.body["tracker"]["events"]
+    state["events"] = _after_restart(_sessions(state["events"], _count_sessions(before)))
+    return expected.with_body(lambda body: {"tracker": state} | {key: body[key] for key in body if key != "tracker"})
+
+
+def _next(case: Case) -> Case | None:
+    """The next step that shows events, if nothing is written before."""
+    for index in range(case.index + 1, len(case.scenario.steps)):
+        step = Case(case.scenario, index)
+        if step.route.endswith(("/execute", "/tracker")) and tracker_of(recorded(step).body).get("events"):
+            return step
+        if not step.route.startswith("GET ") and step.step.status == 200:
+            return None
+    return None
+
+
+def _count_sessions(events: list[dict[str, Any]]) -> int:
+    return sum(event["event"] == "session_started" for event in events)
+
+
+def _sessions(events: list[dict[str, Any]], count: int) -> list[dict[str, Any]]:
+    """The last so many sessions, each from its action on."""
+    begins = [at for at, event in enumerate(events) if event.get("name") == "action_session_start"]
+    return events[begins[-count] :] if count <= len(begins) else events
+
+
+def _after_restart(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    restarts = [at for at, event in enumerate(events) if event["event"] == "restart"]
+    return events[restarts[-1] + 1 :] if restarts else events
+
+
+_BEGIN: Final = {
+    "event": "action",
+    "timestamp": "<TS>",
+    "metadata": STAMPS,
+    "name": "action_session_start",
+    "policy": None,
+    "confidence": 1.0,
+    "action_text": None,
+    "hide_rule_turn": False,
+}
+_SAYS_NOTHING: Final = dict.fromkeys(("elements", "quick_replies", "buttons", "attachment", "image", "custom"))
+
+
+def _with_action(body: Any, request: dict[str, Any]) -> Any:
+    """The state behind an action that said texts, if anything."""
+    state, name = body["tracker"], request["name"]
+    chosen = {"name": name, "policy": request.get("policy"), "confidence": request.get("confidence", 0.0)}
+    state["events"].append(_BEGIN | chosen)
+    for message in body["messages"]:
+        said = {"metadata": {"utter_action": name, **STAMPS}, "text": message["text"], "data": _SAYS_NOTHING}
+        state["events"].append({"event": "bot", "timestamp": "<TS>", **said})
+    state |= {"latest_action": {"action_name": name}, "latest_action_name": name}
+    return body
+
+
+# --- O44: where a session begins ---
+
+
+def lacks_begin(case: Case, expected: Expected) -> bool:
+    """Whether an answer, which was recorded with the SQL store alone, shows a session without its first event."""
+    if case.scenario.group != "session" or not isinstance(expected.body, dict):
+        return False
+    events = tracker_of(expected.body).get("events") or [{}]
+    return bool(events[0].get("event") == "session_started")
+
+
+def with_begin(_: Case, expected: Expected) -> Expected:
+    """The session from its action on."""
+
+    def change(body: Any) -> Any:
+        tracker_of(body)["events"].insert(0, _BEGIN)
+        return body
+
+    return expected.with_body(change)
+
+
+# --- O2: a replaced conversation stays replaced ---
+
+
+def of_replaced(case: Case, expected: Expected) -> Expected:
+    """Without the session start that was there before a PUT of one slot, which counts.
+
+    Two fallbacks one after the other take everything back in such a conversation: the slot, and that the bot listened.
+    """
+    posted = _generation(case)[-1].posted[0]
+
+    def change(body: Any) -> Any:
+        state = tracker_of(body)
+        before = next(at for at, event in enumerate(state["events"]) if event.get("name") == "action_listen") + 1
+        later = [event for event in state["events"][before:] if event.get("timestamp") != posted["timestamp"]]
+        kinds = [event["event"] for event in later]
+        if "rewind" in kinds:
+            later.pop(kinds.index("user_featurization"))
+        else:
+            state["slots"] |= {name: posted["value"] for name in state["slots"] if name == posted["name"]}
+        state["events"] = [{key: posted[key] for key in ("event", "timestamp", "name", "value")}, *later]
+        if "action" not in kinds:
+            state |= {"latest_action": {}, "latest_action_name": None}
+        return body
+
+    return expected.with_body(change)
+
+
+def predicted_of_posted(case: Case, expected: Expected) -> Expected:
+    """What `/model/predict` says of the same events."""
+    body = body_of(f"{case.scenario.path}/10")
+    body["scores"].sort(key=lambda item: (-item["score"], item["action"]))
+    body["tracker"]["sender_id"] = "<CONV>"
+    return replace(expected, body=body)
+
+
+def predicted_of_slot(_: Case, __: Expected) -> Expected:
+    """What is predicted of a list of one slot: the same as of none."""
+    body = body_of("model/model_predict_bad/0")
+    body["tracker"]["slots"]["city"] = "x"
+    body["tracker"] |= {
+        "events": [{"event": "slot", "timestamp": "<TS>", "name": "city", "value": "x"}],
+        "latest_event_time": "<TS>",
+    }
+    return ok(body)
+
+
+# --- O9, O26: errors ---
+
+NO_OBJECT: Final = r"messages/messages_bad_bodies/[23]|model/parse_variants/16|webhooks/rest_malformed/[0234]"
+NO_TEXT: Final = r"messages/messages_missing_fields/1|messages/messages_text_variants/[23]|model/parse_variants/1[2345]"
+NOT_READABLE: Final = r"model/parse_variants/18"
+
+
+def invalid_parameter(name: str, message: object) -> Expected:
+    """The envelope for a part of the body that is missing or wrong."""
+    return error(400, "BadRequest", message, details={"parameter": name, "in": "body"})
+
+
+def no_object(case: Case, _: Expected) -> Expected:
+    """The envelope for a body that is no object."""
+    fields = " with 'sender' and 'message'" if case.scenario.group == "webhooks" else ""
+    return invalid_parameter("", f"The request's body must be a JSON object{fields}.")
+
+
+def no_text() -> Expected:
+    """The envelope for a message without a text."""
+    return invalid_parameter("text", "The text of the message is missing, or is no text.")
+
+
+def names_function(_: Case, expected: Expected) -> bool:
+    return expected.status == 404 and "<function " in str(expected.body)
+
+
+def naming_intent(case: Case, expected: Expected) -> Expected:
+    message = f"The intent {case.request['json']['name']} does not exist in the domain."
+    return expected.with_body(lambda body: body | {"message": message})
 
 
 # --- O63: errors of the framework ---

@@ -82,7 +82,8 @@ class Names(Struct, frozen=True):
 
 
 def send(port: int, request: Request, names: Names) -> Answer:
-    """Send the request to 127.0.0.1 on a connection of its own."""
+    """Send the request to 127.0.0.1 on a connection of its own, as long after the one before as it was recorded."""
+    time.sleep(request.get("sleep_before", 0))
     body = _body(request, names)
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=request.get("timeout", SECONDS))
     with contextlib.closing(connection):

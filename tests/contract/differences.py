@@ -16,32 +16,52 @@ from msgspec.structs import replace
 
 from tests.contract.answers import (
     ACCEPTED,
+    NO_OBJECT,
+    NO_TEXT,
     NOT_JSON,
     OWN_CONVERSATION,
     UNKNOWN_CONVERSATION,
+    after_execution,
     always,
     as_with_empty_parse_data,
     at,
+    before_prediction,
     decoded,
+    executed,
     exposing,
     follows_prediction,
     has_encoded_id,
     in_envelope,
+    in_one_conversation,
     interrupted_loop,
     invalid_id,
+    invalid_parameter,
     is_framework_error,
     is_invalid_events,
+    lacks_begin,
+    names_function,
+    naming_intent,
+    no_object,
+    no_text,
+    of_replaced,
     ok,
     opened_with_first_event,
     own_conversation,
+    predicted_again,
+    predicted_of_posted,
+    predicted_of_slot,
     preflighted,
     replaced_by_slot,
+    restarted,
     shows_cancelled,
+    shows_channel,
     shows_opening,
     story_of_posted,
     too_large,
     unclassified,
+    with_begin,
     with_cancelled,
+    with_state_of_sql,
 )
 from tests.contract.expected import (
     TEXT,
@@ -50,10 +70,14 @@ from tests.contract.expected import (
     details_with_path,
     error,
     invalid_events,
+    needs_model,
     not_authenticated,
+    recorded,
     recorded_on_sql,
 )
-from tests.contract.transcripts import Case
+from tests.contract.normal_form import Like
+from tests.contract.service import PROJECT
+from tests.contract.transcripts import Case, cases
 
 
 class Difference(Struct, frozen=True, kw_only=True):
@@ -84,21 +108,53 @@ DIFFERENCES: Final = [
         answer=lambda _case, expected: expected.with_body(lambda body: body | {"turnlog": version("turnlog")}),
     ),
     Difference(
+        number="model file",
+        rasa="`model_file` of `/status` is the name of an archive.",
+        ours="A project that is run from its folder goes by the folder's name.",
+        covers=lambda case, expected: case.route == "GET /status" and expected.status == 200,
+        answer=lambda _case, expected: expected.with_body(lambda body: body | {"model_file": PROJECT}),
+    ),
+    Difference(
         number="O6",
         rasa="The default store loses all sessions but the last when a conversation is written again.",
         ours="The log keeps everything, as Rasa's SQL store does here.",
-        covers=at("sequences/seq_second_session/7"),
+        covers=at("sequences/seq_second_session/7|live_session/live_restart/6|webhooks/rest_fields/[37]"),
         answer=lambda case, _: recorded_on_sql(case),
     ),
     Difference(
         number="O66",
-        rasa="After a restart the default store forgets that `action_session_start` is next; the SQL store does not.",
+        rasa="After a restart the default store forgets that `action_session_start` is next, and in a loop it forgets "
+        "the messages behind the first one; the SQL store does not.",
         ours="As the SQL store.",
         covers=at(
-            "event_types/event_restart_in_list/2|loops/loop_events_state/1[56]|"
-            "sequences/seq_restart_twice/[123]|slots/slot_restart_resets/[23]"
+            "event_types/event_restart_in_list/[23]|loops/loop_events_state/1[56]|loops/loop_happy_form_rest/[368]|"
+            "live_session/live_form_active/[89]|execute/execute_action_restart/2|sequences/seq_restart_twice/[1234]|"
+            "slots/slot_restart_resets/[23]"
         ),
-        answer=lambda case, _: recorded_on_sql(case),
+        answer=with_state_of_sql,
+    ),
+    Difference(
+        number="O8",
+        rasa="`execute` answers with the state from before the action.",
+        ours="It answers with the state after it.",
+        covers=executed,
+        answer=after_execution,
+    ),
+    Difference(
+        number="O66",
+        rasa="The state after a restart, which only a later step shows, is that of the default store there as well.",
+        ours="As the SQL store.",
+        covers=at("execute/execute_action_restart/1"),
+        answer=lambda _case, expected: expected.with_body(
+            lambda body: body | {"tracker": body["tracker"] | {"followup_action": "action_session_start"}}
+        ),
+    ),
+    Difference(
+        number="O44",
+        rasa="With the SQL store an answer to a write shows the session from `session_started` on.",
+        ours="It shows the session from its `action_session_start` on, as with the default store.",
+        covers=lacks_begin,
+        answer=with_begin,
     ),
     Difference(
         number="O2",
@@ -106,6 +162,27 @@ DIFFERENCES: Final = [
         ours="A PUT replaces the conversation, and its story is that of the new events.",
         covers=at("no_model/(core|nlu)only_all_endpoints/4"),
         answer=story_of_posted,
+    ),
+    Difference(
+        number="O2",
+        rasa="What follows such a PUT goes on in the session that was to be replaced, and has forgotten the slot.",
+        ours="The conversation consists of the slot, and of what follows.",
+        covers=at("no_model/coreonly_all_endpoints/([678]|21)|no_model/nluonly_all_endpoints/(6|21)"),
+        answer=of_replaced,
+    ),
+    Difference(
+        number="O2",
+        rasa="A prediction after such a PUT is made for the session that was to be replaced.",
+        ours="It is made for the slot, as `/model/predict` does.",
+        covers=at("no_model/coreonly_all_endpoints/5"),
+        answer=predicted_of_posted,
+    ),
+    Difference(
+        number="O12",
+        rasa="`/model/predict` refuses a single event.",
+        ours="It is taken as a list of one event.",
+        covers=at("model/model_predict_bad/2"),
+        answer=predicted_of_slot,
     ),
     Difference(
         number="O12",
@@ -134,6 +211,27 @@ DIFFERENCES: Final = [
         ours="It is compared with the id.",
         covers=at(OWN_CONVERSATION),
         answer=own_conversation,
+    ),
+    Difference(
+        number="O48",
+        rasa="What is posted after a prediction that began a session stands in that one.",
+        ours="It stands in the session in which the conversation was.",
+        covers=at("predict/predict_memo_story/2"),
+        answer=before_prediction,
+    ),
+    Difference(
+        number="O48",
+        rasa="A second prediction is made in the session that the first one began.",
+        ours="A session is due for the second one as well.",
+        covers=at("predict/predict_memo_story/3"),
+        answer=predicted_again,
+    ),
+    Difference(
+        number="O48",
+        rasa="After a prediction for a restarted conversation a new session shows.",
+        ours="The conversation is as it was written.",
+        covers=at("live_session/live_restart/[34]"),
+        answer=restarted,
     ),
     Difference(
         number="O1",
@@ -199,6 +297,64 @@ DIFFERENCES: Final = [
         answer=interrupted_loop,
     ),
     Difference(
+        number="no policies",
+        rasa="A bot without stories is asked for a prediction: `/predict` is a 500, `/model/predict` is `null`.",
+        ours="Both are a 409: nothing is loaded that could predict.",
+        covers=at("no_model/nluonly_all_endpoints/(5|10)"),
+        answer=always(needs_model),
+    ),
+    Difference(
+        number="O9",
+        rasa="That an intent is unknown is said with the name of a function.",
+        ours="It is said with the name of the intent.",
+        covers=names_function,
+        answer=naming_intent,
+    ),
+    Difference(
+        number="O26",
+        rasa="A body that is no object is a 500.",
+        ours="It is a 400.",
+        covers=at(NO_OBJECT),
+        answer=no_object,
+    ),
+    Difference(
+        number="O26",
+        rasa="A message that has no text, or a text that is none, is a 500.",
+        ours="It is a 400.",
+        covers=at(NO_TEXT),
+        answer=always(no_text),
+    ),
+    Difference(
+        number="O26",
+        rasa="`null` as a message is a 500.",
+        ours="It is a 400, as no body is.",
+        covers=at("messages/messages_bad_bodies/4"),
+        answer=lambda _case, _expected: recorded(cases()["messages/messages_bad_bodies/0"]),
+    ),
+    Difference(
+        number="O26",
+        rasa="`/model/parse` answers with a 500 when a body is no JSON.",
+        ours="It answers with a 400, as every other endpoint.",
+        covers=at("model/parse_variants/18"),
+        answer=always(lambda: error(400, "BadRequest", NOT_JSON)),
+    ),
+    Difference(
+        number="O26",
+        rasa="A list of entities that are none is a 500.",
+        ours="It is a 400.",
+        covers=at("trigger_intent/trigger_entities_bad/3"),
+        answer=always(
+            lambda: invalid_parameter("entities", "Every one of the entities must be an object with a text 'entity'.")
+        ),
+    ),
+    Difference(
+        number="O27",
+        rasa="A stream for a message that can't be answered never ends.",
+        ours="It ends, without a message.",
+        covers=at("webhooks/rest_malformed_stream/0"),
+        answer=always(lambda: Expected(status=200, content_type="text/event-stream", body="")),
+    ),
+    Difference(
         number="O38",
         rasa="An id with U+0000 is accepted in a path; in a message the process ends.",
         ours="It is a 400.",
@@ -211,6 +367,20 @@ DIFFERENCES: Final = [
         ours="It is the id, in YAML's quotes where it needs them.",
         covers=at("conversation_ids/id_newline/2"),
         answer=lambda _case, expected: expected.with_body(lambda body: body.replace("<CONV%>", "'a\n\n    b-<RUN>'")),
+    ),
+    Difference(
+        number="O38",
+        rasa="A message from a sender with U+0000 ends the process.",
+        ours="It is a 400.",
+        covers=at("conversation_ids/id_nul/4"),
+        answer=always(lambda: invalid_parameter("sender", Like("U+0000", lambda text: "contains U+0000" in text))),
+    ),
+    Difference(
+        number="O18",
+        rasa="What a channel writes for an id that needs encoding is in another conversation than what the API writes.",
+        ours="There is one conversation.",
+        covers=shows_channel,
+        answer=in_one_conversation,
     ),
     Difference(
         number="O18",

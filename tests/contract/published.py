@@ -1,15 +1,18 @@
 """What Rasa 3.6.21 published to RabbitMQ while a scenario ran, step by step.
 
-The recordings keep one list for a scenario: its first 30 messages, and of a large body only how it begins.
+The recordings keep one list for a scenario: its first 30 messages, and of a large body only how it begins. What comes
+from the first step on in which the assistant acts is one part of that list, as long as clients only append.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
-from tests.contract.assistant import needs_assistant
+from tests.contract.answers import shows_channel
+from tests.contract.expected import recorded
 from tests.contract.normal_form import Like
 from tests.contract.transcripts import DATA, Case, Scenario, cases
 
@@ -17,6 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 Body = dict[str, Any] | Like
+
+_SESSION_START: Final = "action_session_start"
+_ACTS: Final = re.compile(r"POST (/conversations/.*/(execute|trigger_intent|messages)|/webhooks/.*/webhook)")
 
 KEPT: Final = 30  #: messages of a scenario that were recorded at most
 
@@ -27,10 +33,12 @@ def shown(events: Sequence[dict[str, Any]]) -> list[Body]:
 
 
 def by_step(scenario: Scenario) -> list[tuple[Case, list[Body]]]:
-    """What each step published, up to the first one that only an assistant can do."""
-    steps, rest = steps_without_assistant(scenario), _lists()[scenario.path]
+    """What each step published. From the first one on that acts, all but a prediction's session is of that one."""
+    steps, rest = played(scenario), _lists()[scenario.path]
     found: list[tuple[Case, list[Body]]] = []
     for case in steps:
+        if acts(case):
+            return [*found, *_by_assistant(steps[case.index :], rest)]
         count = _count(case, rest, is_new=not any(bodies for _, bodies in found))
         found.append((case, rest[:count]))
         rest = rest[count:]
@@ -38,16 +46,42 @@ def by_step(scenario: Scenario) -> list[tuple[Case, list[Body]]]:
     return found
 
 
+def _by_assistant(steps: Sequence[Case], bodies: list[Body]) -> list[tuple[Case, list[Body]]]:
+    *_, last = (case for case in steps if acts(case) or case.is_write or is_prediction(case))
+    size = len(bodies) - (_last_session(bodies) if is_prediction(last) else 0)
+    return [(steps[0], bodies[:size]), *((case, bodies[size:] if case == last else []) for case in steps[1:])]
+
+
+def _last_session(bodies: Sequence[Body]) -> int:
+    """How many messages at the end are a session start, and nothing else."""
+    starts = [at for at, body in enumerate(bodies) if isinstance(body, dict) and body.get("name") == _SESSION_START]
+    last = bodies[starts[-1] :] if starts else []
+    later = {body["event"] for body in last if isinstance(body, dict)}
+    return len(last) if later <= {"action", "session_started", "slot"} else 0
+
+
 def is_cut(scenario: Scenario) -> bool:
     """Whether Rasa may have published more than was recorded."""
     return len(_lists()[scenario.path]) == KEPT
 
 
-def steps_without_assistant(scenario: Scenario) -> list[Case]:
-    """The steps before the first one in which the assistant did more than predict, which publishes no event."""
+def played(scenario: Scenario) -> list[Case]:
+    """The steps that can be compared: all, or those before the assistant acts if what follows does more than append."""
     steps = [Case(scenario, index) for index in range(len(scenario.steps))]
-    acts = (case for case in steps if needs_assistant(case) and not is_prediction(case) and case.step.status == 200)
-    return next((steps[: case.index] for case in acts), steps)
+    first = next((case.index for case in steps if acts(case)), None)
+    return steps if first is None or all(map(_appends, steps[first:])) else steps[:first]
+
+
+def acts(case: Case) -> bool:
+    """Whether the assistant does something in the step, and writes it."""
+    return bool(_ACTS.fullmatch(case.route)) and case.step.status == 200
+
+
+def _appends(case: Case) -> bool:
+    """Whether a step leaves alone what there is, and does in Rasa what it does here: in a conversation of its own."""
+    if "/webhooks/" in case.route:
+        return isinstance(case.request.get("json"), dict) and case.request["json"].get("sender") == "${conv}"
+    return not (_is_put(case) or (case.is_write and case.step.status != 200) or shows_channel(case, recorded(case)))
 
 
 def replacement(case: Case) -> list[Body]:
@@ -110,4 +144,4 @@ def _tail(events: Sequence[Body], rest: Sequence[Body]) -> int:
 def _session_start(rest: Sequence[Body]) -> int:
     """How many messages come next that a session brings which begins by itself."""
     names = [body.get("name") for body in rest if isinstance(body, dict)]
-    return names.index("action_listen") + 1 if names[:1] == ["action_session_start"] else 0
+    return names.index("action_listen") + 1 if names[:1] == [_SESSION_START] else 0

@@ -6,10 +6,10 @@ import time
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from tests.contract.assistant import follows_assistant, needs_assistant
 from tests.contract.client import Answer, Names, send
 from tests.contract.differences import DIFFERENCES, Difference
 from tests.contract.expected import Expected, needs_model, recorded
+from tests.contract.models import changes_models
 from tests.contract.normal_form import NormalForm, deviations
 from tests.contract.transcripts import Case, Scenario
 
@@ -22,32 +22,25 @@ class Kind(StrEnum):
 
     EXACT = "as recorded"
     DIFFERENT = "deliberately different"
-    REFUSED = "409, for want of an assistant"
-    LEFT = "not sent: follows what an assistant did"
+    REFUSED = "409: models are not made or exchanged over HTTP yet"
 
 
 def kind_of(case: Case) -> Kind:
     """How this step is compared."""
-    if follows_assistant(case):
-        return Kind.LEFT
     if applied(case)[1]:
         return Kind.DIFFERENT
-    return Kind.REFUSED if needs_assistant(case) else Kind.EXACT
+    return Kind.REFUSED if changes_models(case) else Kind.EXACT
 
 
 def replay(scenario: Scenario, port: int) -> Iterator[str]:
     """Send the scenario's requests; one line for each fault."""
-    steps = [case for case in _steps(scenario) if kind_of(case) is not Kind.LEFT]
+    steps = [Case(scenario, index) for index in range(len(scenario.steps))]
     names, begin = Names.draw(scenario.conv), time.time()
     answers = [send(port, case.request, names) for case in steps]
     form = NormalForm(names, begin, time.time())
     for case, answer in zip(steps, answers, strict=True):
         for fault in _faults(case, answer, form):
             yield f"{case.path} {case.route}: {fault}"
-
-
-def _steps(scenario: Scenario) -> list[Case]:
-    return [Case(scenario, index) for index in range(len(scenario.steps))]
 
 
 def _faults(case: Case, answer: Answer, form: NormalForm) -> Iterator[str]:
@@ -62,7 +55,7 @@ def _faults(case: Case, answer: Answer, form: NormalForm) -> Iterator[str]:
 def applied(case: Case, differences: Sequence[Difference] = DIFFERENCES) -> tuple[Expected, list[Difference]]:
     """What should be answered: what was recorded, changed by each difference that covers it; and which ones did."""
     used: list[Difference] = []
-    expected = needs_model() if needs_assistant(case) else recorded(case)
+    expected = needs_model() if changes_models(case) else recorded(case)
     for difference in differences:
         if difference.covers(case, expected):
             expected = difference.answer(case, expected)

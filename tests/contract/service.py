@@ -1,14 +1,13 @@
 """The running service: the console script in a process of its own, one for each variant that the recordings name.
 
-All variants share one embedded Postgres, each with a schema of its own, and run the bot of the recordings. Each
-publishes its log to a file.
+All variants share one embedded Postgres, each with a schema of its own, and run the bot of the recordings, whose
+action server and callback they share as well. Each publishes its log to a file.
 """
 
 from __future__ import annotations
 
 import contextlib
-import io
-import tarfile
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -20,22 +19,29 @@ from tests.service import Service
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-TOKEN: Final = "s3cr3t-token"
+    from tests.contract.action_server import Around
 
-_BOT_DOMAIN: Final = (DATA / "bot" / "domain.yml").read_text()
+TOKEN: Final = "s3cr3t-token"
+PROJECT: Final = "anchor"  #: the name of the project's folder
+
+_BOT: Final = DATA / "bot"
+_STORIES: Final = ("data/stories.yml", "data/rules.yml")
+_NLU: Final = ("data/nlu.yml",)
+_BOT_DOMAIN: Final = (_BOT / "domain.yml").read_text()
 _SHORT_DOMAIN: Final = _BOT_DOMAIN.replace("expiration_time: 60", "expiration_time: 0.02").replace(
     "carry_over_slots_to_new_session: true", "carry_over_slots_to_new_session: false"
 )
-_ENDPOINTS: Final = "event_broker:\n  type: file\n  path: published.jsonl\n"
+_ENDPOINTS: Final = "event_broker:\n  type: file\n  path: published.jsonl\naction_endpoint:\n  url: {around.actions}\n"
+_CREDENTIALS: Final = "rest:\ncallback:\n  url: {around.callback}\n"
 _JWT: Final = ("--jwt-secret", "jwt-s3cr3t-0123456789-0123456789-abc")
 
 
 class Variant(Struct, frozen=True):
-    """Flags of the command line, and the model: the name of its archive, and its domain."""
+    """Flags of the command line, and the bot's project: its domain, and its training data."""
 
     flags: tuple[str, ...] = ("--enable-api",)
-    archive: str = "anchor.tar.gz"
     domain: str = _BOT_DOMAIN
+    data: tuple[str, ...] = (*_STORIES, *_NLU)
 
 
 VARIANTS: Final = {
@@ -45,8 +51,8 @@ VARIANTS: Final = {
     "cors_list": Variant(("--enable-api", "--cors", "http://a.example", "http://b.example")),
     "noapi": Variant(()),
     "short": Variant(domain=_SHORT_DOMAIN),
-    "coreonly": Variant(archive="core_only.tar.gz"),
-    "nluonly": Variant(archive="nlu_only.tar.gz", domain='version: "3.1"\n'),
+    "coreonly": Variant(data=_STORIES),
+    "nluonly": Variant(domain='version: "3.1"\n', data=_NLU),
     "crash": Variant(),
 }
 
@@ -59,14 +65,15 @@ class Running(Struct, frozen=True):
 
 
 @contextlib.contextmanager
-def running(name: str, folder: Path) -> Iterator[Running]:
-    """The service of a variant for as long as the context lasts. `folder` is shared by all variants."""
+def running(name: str, folder: Path, around: Around) -> Iterator[Running]:
+    """The service of a variant for as long as the context lasts. `folder` and `around` are shared by all variants."""
     variant = VARIANTS[name]
     home = folder / name
-    home.mkdir()
-    _write_archive(home / variant.archive, variant.domain)
-    (home / "endpoints.yml").write_text(_ENDPOINTS)
-    flags: list[str | Path] = [*variant.flags, "-i", "127.0.0.1", "-m", home / variant.archive]
+    project = home / PROJECT
+    _write_project(project, variant)
+    (home / "endpoints.yml").write_text(_ENDPOINTS.format(around=around))
+    (home / "credentials.yml").write_text(_CREDENTIALS.format(around=around))
+    flags: list[str | Path] = [*variant.flags, "-i", "127.0.0.1", "-m", project]
     schema = {"POSTGRESQL_SCHEMA": f"contract_{name}"}
     with Service(home, flags, environment=schema, data_dir=folder / "postgres") as service:
         service.wait_until_ready()
@@ -74,11 +81,9 @@ def running(name: str, folder: Path) -> Iterator[Running]:
     assert service.status() == 0, f"the service {name} stopped with status {service.status()}"
 
 
-def _write_archive(path: Path, domain: str) -> None:
-    """A model as Rasa packs it, as far as the service reads it."""
-    config = (DATA / "bot" / "config.yml").read_text()
-    with tarfile.open(path, "w:gz") as archive:
-        for name, text in (("components/domain_provider/domain.yml", domain), ("config.yml", config)):
-            member = tarfile.TarInfo(name)
-            member.size = len(text.encode())
-            archive.addfile(member, io.BytesIO(text.encode()))
+def _write_project(folder: Path, variant: Variant) -> None:
+    """The bot as the variant has it."""
+    (folder / "data").mkdir(parents=True)
+    (folder / "domain.yml").write_text(variant.domain)
+    for file in ("config.yml", *variant.data):
+        shutil.copy(_BOT / file, folder / file)

@@ -1,4 +1,4 @@
-"""The recordings: what a real Rasa 3.6.21 answered to some 1,200 requests, in scenarios of one conversation each.
+"""The recordings: what a real Rasa 3.6.21 answered to some 1,600 requests, in scenarios of one conversation each.
 
 `data/transcripts/<group>.jsonl` has one scenario in each line. `server` names the variant of the service that it ran
 on, `conv` is the template of the conversation's id. Volatile values of the answers were replaced by placeholders:

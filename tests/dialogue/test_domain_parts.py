@@ -158,6 +158,10 @@ e2e_actions: [Hello]
             *("utter_b", "utter_c", "form_2", "Hello"),
         )
 
+    def test_responses_to_a_retrieval_intent_have_an_action_together(self) -> None:
+        domain = parsed("responses: {utter_faq/b: [{text: b}], utter_faq/a: [{text: a}], utter_c: [{text: c}]}")
+        assert domain.action_names[-4:] == ("utter_c", "utter_faq", "utter_faq/a", "utter_faq/b")
+
     def test_every_bot_has_the_defaults(self) -> None:
         assert Domain.empty().action_names == DEFAULT_ACTIONS
         assert DEFAULT_ACTIONS[0] == "action_listen"

@@ -58,6 +58,10 @@ def test_of_a_file(text: str, expected: str) -> None:
             "the slot 's', mapping 2: 'b' is none of the intents",
         ),
         (
+            "type: text, mappings: [{type: from_text, not_intent: b}]",
+            "the slot 's', mapping 1: 'b' is none of the intents",
+        ),
+        (
             "type: text, mappings: [{type: from_text, conditions: [{active_loop: f}]}]",
             "the slot 's', mapping 1: a condition names the form 'f', which doesn't ask for the slot",
         ),

@@ -104,6 +104,18 @@ class TestAppend:
             view, _ = await post(ours, "a", slot(value))
         assert (reads.statements, slots_of(view)) == (0, {"city": 4})
 
+    async def test_reads_nothing_for_events_that_are_folded_already_whatever_they_take_back(
+        self, ours: Trackers, store: EventStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        await post(ours, "a", event("user", text="hi"), slot("Rome"))
+        events, rewind = await logged(store, "a"), event("rewind")
+        state = folded([*events, rewind], EMPTY)
+        reads = Reads(store, monkeypatch)
+        write = Write(conversation="a", events=[rewind], expected=len(events), folded=state)
+        view, _ = await ours.append(write)
+        assert (reads.statements, view.version, slots_of(view)) == (0, len(events) + 1, {})
+        await assert_is_truth(store, view)
+
     async def test_makes_opening_events_once_for_a_conversation_in_hand(self, ours: Trackers) -> None:
         made: list[int] = []
 
