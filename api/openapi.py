@@ -182,10 +182,11 @@ def _assistant(
 ) -> Operation:
     return Operation(
         summary=summary,
-        parameters=("conversation_id", "include_events", *parameters),
+        parameters=("conversation_id", "include_events", *parameters, *_WRITE_HEADERS),
         body=body,
         answers=answers,
-        errors=(409, 503, *errors),
+        headers=("ETag", "Idempotency-Replayed"),
+        errors=(409, 412, 422, 503, *errors),
     )
 
 
