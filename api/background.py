@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import signal
 from typing import TYPE_CHECKING, Final
 
-from api import logs
+from api import collector, logs
 from api.keeping import keep
 from api.parent import Parent
 
@@ -29,8 +28,7 @@ def run_background(settings: Settings, pipe: Connection) -> None:
     os.nice(NICENESS)
     parent = Parent(pipe, settings.limits.graceful_shutdown_timeout + 5)
     database = parent.database()
-    gc.freeze()  # the modules stay for ever: the collector need not look at them again and again
-    gc.set_threshold(20_000, 20, 20)
+    collector.spare()
     if database is not None:
         asyncio.run(_work(settings, database, parent))
 

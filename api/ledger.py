@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from dialogue import Event, Tracker
     from projections import Trackers, View
 
-REMEMBERED: Final = 20_000  #: events of the conversations that turns have read last
+REMEMBERED: Final = 100_000  #: events of the conversations that turns have read last
 
 
 class TrackerLedger(Ledger):

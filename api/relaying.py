@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import structlog
 
+from api import collector
 from brokers import Mark, Relay, RelayStatus, RelayStopped, Source, broker_of, forget, relays, title_of
 from eventstore import EventStore, Lease, StoreUnavailable
 from eventstore.hints import HintListener
@@ -58,6 +59,7 @@ def run(settings: Settings) -> None:
     from api.serving import open_database
 
     with open_database(settings) as database:
+        collector.spare()
         asyncio.run(_until_signal(settings, database))
 
 

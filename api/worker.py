@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import gc
 import signal
 from typing import TYPE_CHECKING
 
-from api import logs
+from api import collector, logs
 from api.parent import Parent
 
 if TYPE_CHECKING:
@@ -33,8 +32,7 @@ def run_worker(settings: Settings, model: Model | None, listener: socket.socket,
     if database is None:
         return
     app = create_app(Service(settings, database, model))
-    gc.freeze()  # the modules stay for ever: the collector need not look at them again and again
-    gc.set_threshold(20_000, 20, 20)
+    collector.spare()
     app.after_server_start(lambda _app: parent.watch())
     app.run(
         sock=listener,

@@ -58,6 +58,7 @@ class Relay:
         self._line = ""  # what was logged last of why this process does not work
         self._pause: str | None = None  # why the broker takes nothing
         self._telling: asyncio.Task[None] | None = None
+        self._moving: asyncio.Task[None] | None = None  # the checkpoint, behind the last window
 
     def notify(self) -> None:
         """Say that the log may have grown. Any number of calls cost one look."""
@@ -153,11 +154,14 @@ class Relay:
                 if len(window.messages) >= BACKLOG:
                     ahead = asyncio.create_task(self._window(publisher, log_id, holding, window.mark.position))
                 await self._publish(publisher, window, holding)
+                if ahead is None or not publisher.keeps_mark:
+                    await self._moved()
         finally:
-            lost.cancel()
-            if ahead is not None:
-                ahead.cancel()
-            await asyncio.wait([lost, *([ahead] if ahead is not None else [])])
+            under_way = [task for task in (lost, ahead, self._moving) if task is not None]
+            self._moving = None
+            for task in under_way:
+                task.cancel()
+            await asyncio.gather(*under_way, return_exceptions=True)
 
     async def _wait_for_news(self, lost: asyncio.Future[None]) -> None:
         if lost.done():
@@ -196,15 +200,27 @@ class Relay:
         ]
 
     async def _publish(self, publisher: Publisher, window: Window, holding: Holding) -> None:
+        """Publish a window, and begin to move the checkpoint behind it.
+
+        Where the broker itself keeps the mark the checkpoint is a copy, and the next window need not wait for it.
+        """
         holding.check()
         try:
             await publisher.publish(window)
         except PublishFailed as error:
+            await self._moved()
             if error.confirmed:
                 await self._advance(window.messages[error.confirmed - 1].position, holding)
             raise
-        await self._advance(window.mark.position, holding)
+        await self._moved()
+        self._moving = asyncio.create_task(self._advance(window.mark.position, holding))
         self._failures = 0
+
+    async def _moved(self) -> None:
+        """Return when the checkpoint is where it was last moved to."""
+        if self._moving is not None:
+            moving, self._moving = self._moving, None
+            await moving
 
     async def _advance(self, position: int, holding: Holding) -> None:
         await self._store.checkpoints.move(self._broker.title, self._position, position, holding.lease)
