@@ -34,19 +34,26 @@ class Form(Struct, frozen=True):
         """Made one at a time: they are most of the work of a window, and to keep them all would double it."""
         for message in messages:
             headers = [
-                ("turnlog-log", _text(message.log)),
+                _common("turnlog-log", message.log),
                 ("turnlog-position", b"%d" % message.position),
                 ("turnlog-version", b"%d" % message.version),
-                ("turnlog-generation", b"%d" % message.generation),
-                ("turnlog-type", _text(message.type)),
-                *[(name, _value(value)) for name, value in message.more],
+                _common("turnlog-generation", message.generation),
+                _common("turnlog-type", message.type),
                 self.environment,
             ]
+            if message.more:
+                headers[-1:-1] = [(name, _value(value)) for name, value in message.more]
             yield _text(message.conversation) if self.is_keyed else None, message.body, headers
 
 
 def _value(value: Header) -> bytes:
     return b"true" if value is True else b"false" if value is False else str(value).encode()
+
+
+@lru_cache(maxsize=10_000)
+def _common(name: str, value: str | int) -> tuple[str, bytes]:
+    """A header that many records have."""
+    return name, _value(value)
 
 
 @lru_cache(maxsize=65_536)
