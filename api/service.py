@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, TypeVar
+
+import structlog
 
 from api import metrics
 from api.assembling import assemble
@@ -31,6 +35,16 @@ if TYPE_CHECKING:
     from eventstore import Database
 
 T = TypeVar("T")
+
+log = structlog.get_logger("turnlog.worker")
+
+
+def end_worker(task: asyncio.Task[None]) -> None:
+    """What works behind the requests ends with the worker only: after a fault the supervisor starts another one."""
+    error = None if task.cancelled() else task.exception()
+    if error is not None:
+        log.critical("work behind the requests has failed, the worker ends", work=task.get_name(), exc_info=error)
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 class Service:
@@ -68,7 +82,9 @@ class Service:
             self._open.push_async_callback(self.sockets.close)
             background.append(("sockets", elsewhere.run()))
         for name, work in background:
-            self._open.callback(asyncio.get_running_loop().create_task(work, name=name).cancel)
+            task = asyncio.get_running_loop().create_task(work, name=name)
+            task.add_done_callback(end_worker)
+            self._open.callback(task.cancel)
         if self.model is not None:
             client = await self._open.enter_async_context(Client())
             self.channels = Channels(outputs(self.settings, client, self.sockets, self.custom))
@@ -76,7 +92,8 @@ class Service:
             reminding = Reminding(
                 self.reminders, self._assistant, self.ledger, self._database, lambda name: self.channels.output(name)
             )
-            reminding.start()
+            for task in reminding.start():
+                task.add_done_callback(end_worker)
             self._open.push_async_callback(reminding.close)
 
     async def stop(self) -> None:

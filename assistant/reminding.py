@@ -49,14 +49,15 @@ class Reminding:
         self._woken = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
-    def start(self) -> None:
-        """Begin to work; the database need not be there yet."""
+    def start(self) -> list[asyncio.Task[None]]:
+        """Begin to work; the database need not be there yet. A task that ends before `close` has met a fault."""
         loop = asyncio.get_running_loop()
         self._tasks = [
             loop.create_task(self._run_on(), name="reminders"),
             loop.create_task(self._renew_on(), name="claims of reminders"),
             loop.create_task(persist(self._database, self._listen_on), name="hints of reminders"),
         ]
+        return self._tasks
 
     async def close(self) -> None:
         """Begin no more, and return when those that run are done."""
