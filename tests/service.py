@@ -82,7 +82,8 @@ def parent_of(pid: int) -> int:
 
 
 def send_signal(pid: int, number: int) -> None:
-    """Send a signal to a process that may be gone."""
+    """Send a signal to a process that may be gone. 0 would be ourselves, and all that we have started."""
+    assert pid > 0, f"{pid} is no process"
     try:
         os.kill(pid, number)
     except ProcessLookupError:
