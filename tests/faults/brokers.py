@@ -102,7 +102,7 @@ class Brokers:
             before, until = self._depth(), time.monotonic() + CONFIRM_SECONDS
             while self._depth() == before and time.monotonic() < until:  # noqa: ASYNC110  a queue tells nobody
                 await asyncio.sleep(0.02)
-            while not (pid := await _pid_of_relay(connection, "pika")):  # one that was killed held it until now
+            while not (pid := await _pid_of_relay(connection, "pika")):  # noqa: ASYNC110  nor does a lease
                 await asyncio.sleep(0.05)
             send_signal(pid, signal.SIGKILL)
         finally:
