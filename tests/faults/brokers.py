@@ -114,7 +114,10 @@ class Brokers:
 
     def _pid_of_relay(self, name: str) -> int:
         async def ask() -> int:
-            connection = await asyncpg.connect(self._dsn)
+            try:
+                connection = await asyncpg.connect(self._dsn)
+            except (OSError, asyncpg.PostgresError):  # it goes down with a service that was killed, and comes back
+                return 0
             try:
                 return await _pid_of_relay(connection, name)
             finally:
