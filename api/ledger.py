@@ -61,7 +61,7 @@ class TrackerLedger(Ledger):
     def keep(self, conversation: str, reading: Reading) -> None:
         """Remember what the log has by now; what was used longest ago is forgotten."""
         first = reading.tracker.version - len(reading.events)
-        reading = replace(reading, events=reading.events[_begin(reading.tracker) - first :])
+        reading = replace(reading, events=reading.events[max(0, _begin(reading.tracker) - first) :])
         before = self._known.pop(conversation, None)
         self._known[conversation] = reading
         self._size += len(reading.events) - (len(before.events) if before else 0)
