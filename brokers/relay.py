@@ -148,6 +148,7 @@ class Relay:
                 window = await (ahead or self._window(publisher, log_id, holding, self._position))
                 ahead = None
                 if window is None:
+                    await self._moved()  # the next look begins where the checkpoint is
                     if not was_ahead:  # that was before the news were cleared: look again
                         await self._wait_for_news(lost)
                     continue

@@ -13,6 +13,7 @@ from brokers import BrokerUnavailable, Mark, PublishFailed, RelayStopped
 from brokers.relay import Relay
 from eventstore import EventStore
 from tests.brokers.scripted import ScriptedBroker, has_state, published, relaying, status_of
+from tests.eventstore.helpers import session
 from tests.projections.keeping import append, until
 
 if TYPE_CHECKING:
@@ -229,6 +230,25 @@ async def test_the_mark_of_a_broker_that_keeps_one_counts_more_than_the_checkpoi
     assert broker.positions == [1, 3]
 
 
+async def test_a_checkpoint_that_moves_late_lets_nothing_be_published_twice(
+    database: Database, store: EventStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the broker keeps the mark, the next window is read while the copy of the one before is on its way."""
+    monkeypatch.setattr("brokers.relay.BACKLOG", 3)
+    broker = ScriptedBroker(keeps_mark=True)
+    await append(store, "c", "slot")
+    async with relaying(store, broker.broker()):
+        await published(store)
+        async with session(database) as connection, connection.transaction():
+            await connection.execute(f"SELECT 1 FROM {database.schema}.checkpoint FOR UPDATE")
+            await append(store, "c", *["slot"] * 5)
+            await until(lambda: _is_true(len(broker.got) > 1))
+            await until(lambda: _waits(store))
+        await append(store, "c", "slot")
+        await published(store)
+    assert broker.positions == list(range(1, 8))
+
+
 async def test_a_broker_that_lost_its_mark_waits_for_a_person(store: EventStore) -> None:
     broker = ScriptedBroker(keeps_mark=True)
     await append(store, "c", "slot")
@@ -318,6 +338,12 @@ async def test_a_cancelled_relay_ends_and_closes_its_publisher(store: EventStore
 async def _mark_at(store: EventStore, position: int) -> Mark:
     commit = (await store.read.commits(position, position))[-1]
     return Mark((await store.read.identity()).id, position, commit.chain, 1)
+
+
+async def _waits(store: EventStore) -> bool:
+    """Whether a session waits for what another one has locked."""
+    waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    return bool(await store.read.fetch(waiting))
 
 
 async def _is_true(value: bool) -> bool:
