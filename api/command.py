@@ -44,7 +44,7 @@ def _version(ctx: click.Context, _param: click.Parameter, wanted: bool) -> None:
         return
     from importlib.metadata import version
 
-    from api.errors import RASA_VERSION
+    from assistant.compatibility import RASA_VERSION
 
     click.echo(f"turnlog {version('turnlog')}, compatible with Rasa {RASA_VERSION}")
     ctx.exit()

@@ -25,13 +25,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from assistant.compatibility import RASA_VERSION
 from dialogue import json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-RASA_VERSION: Final = "3.6.21"
-"""The Rasa version that this service is compatible with: clients and action servers compare it."""
 
 HTTP_API_HELP: Final = "https://rasa.com/docs/rasa/user-guide/configuring-http-api/"
 SECURITY_HELP: Final = HTTP_API_HELP + "#security-considerations"

@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 
 import dialogue
-from api.errors import RASA_VERSION
+from assistant.compatibility import RASA_VERSION
 
 Schema = dict[str, Any]
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec.structs import replace
 
 import dialogue
+from assistant.compatibility import RASA_VERSION
 from assistant.http import CallFailed
 from assistant.outside import ActionFailed, ActionRejected
 from assistant.shown import shown
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 
-_RASA_VERSION: Final = "3.6.21"  # whose protocol it is
 _VALIDATES: Final = "validate_"  # actions that always look at the domain
 _LONGEST_COMPLAINT: Final = 300
 
@@ -70,7 +70,7 @@ class ActionServer:
         name, sender, domain = dialogue.dumps(action), dialogue.dumps(scene.sender), ""
         if self._sends_domain(action):
             domain = f',"domain":{self._domain_text}'
-        head = f'"next_action":{name},"sender_id":{sender},"tracker":{shown(scene)},"version":"{_RASA_VERSION}"'
+        head = f'"next_action":{name},"sender_id":{sender},"tracker":{shown(scene)},"version":"{RASA_VERSION}"'
         return f"{{{head}{domain}}}"
 
     def _sends_domain(self, action: str) -> bool:

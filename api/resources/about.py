@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final
 from sanic.response import HTTPResponse
 
 from api.endpoint import json_response
-from api.errors import RASA_VERSION, NotAcceptable
+from api.errors import NotAcceptable
+from assistant.compatibility import RASA_VERSION
 from dialogue.json import dumps
 
 if TYPE_CHECKING:
