@@ -16,7 +16,20 @@ from api.cors import Cors
 from api.endpoint import Handler, as_api_error, endpoint, error_response
 from api.openapi import get_openapi
 from api.receiving import TimedRequest
-from api.resources import about, assistant, callback, health, jwts, log, rest, tracker
+from api.resources import (
+    about,
+    assistant,
+    callback,
+    health,
+    jwts,
+    log,
+    model,
+    older,
+    older_tracker,
+    rest,
+    tracker,
+    training,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -24,10 +37,12 @@ if TYPE_CHECKING:
     from sanic import HTTPResponse, Request
 
     from api.credentials import Credentials
-    from api.service import Service
+    from api.process import Process
+    from api.settings import Settings
 
 METHODS: Final = ("DELETE", "GET", "OPTIONS", "POST", "PUT")
 CONVERSATION: Final = "/conversations/<conversation_id:path>"
+SINGULAR: Final = "/conversation/<conversation_id:path>"  #: what early documents call it
 
 Routes = tuple[tuple[str, str, Handler], ...]
 
@@ -37,6 +52,7 @@ BASIC: Final[Routes] = (
     ("GET", "/readyz", health.get_ready),
     ("GET", "/metrics", health.get_metrics),
 )
+LIVENESS: Final = frozenset((about.get_root, health.get_live))  #: probes, which restart what does not answer in time
 REST: Final[Routes] = (
     ("GET", "/webhooks/rest", rest.get_health),
     ("POST", "/webhooks/rest/webhook", rest.post_message),
@@ -58,24 +74,33 @@ WITH_JWT: Final[Routes] = (
 GUARDED: Final[Routes] = (
     ("GET", "/status", about.get_status),
     ("GET", "/domain", about.get_domain),
-    ("GET", CONVERSATION + "/tracker", tracker.get_tracker),
-    ("POST", CONVERSATION + "/tracker/events", tracker.post_events),
+    ("GET", CONVERSATION + "/tracker", older_tracker.get_tracker),
+    ("POST", CONVERSATION + "/tracker/events", older_tracker.post_events),
     ("PUT", CONVERSATION + "/tracker/events", tracker.put_events),
     ("GET", CONVERSATION + "/story", tracker.get_story),
     ("POST", CONVERSATION + "/execute", assistant.post_execute),
     ("POST", CONVERSATION + "/trigger_intent", assistant.post_trigger_intent),
     ("POST", CONVERSATION + "/predict", assistant.post_predict),
     ("POST", CONVERSATION + "/messages", assistant.post_message),
-    ("POST", "/model/train", assistant.need_model_file),
-    ("POST", "/model/test/stories", assistant.need_model_file),
-    ("POST", "/model/test/intents", assistant.need_model_file),
+    ("POST", "/model/train", training.post_train),
+    ("POST", "/model/test/stories", training.post_test_stories),
+    ("POST", "/model/test/intents", training.post_test_intents),
     ("POST", "/model/predict", assistant.post_model_predict),
     ("POST", "/model/parse", assistant.post_model_parse),
-    ("PUT", "/model", assistant.need_model_file),
-    ("DELETE", "/model", assistant.need_model_file),
+    ("PUT", "/model", model.put_model),
+    ("DELETE", "/model", model.delete_model),
     ("GET", "/turnlog/v1/events", log.get_events),
     ("GET", "/turnlog/v1/conversations", log.get_conversations),
     ("GET", "/turnlog/v1" + CONVERSATION + "/events", log.get_conversation_events),
+)
+OLDER: Final[Routes] = (
+    ("GET", "/conversations", older.get_conversation_ids),
+    ("PUT", CONVERSATION + "/tracker", older_tracker.put_tracker),
+    ("GET", CONVERSATION + "/parse", older.parse),
+    ("POST", CONVERSATION + "/parse", older.parse),
+    ("POST", CONVERSATION + "/continue", older.go_on),
+    ("GET", CONVERSATION + "/respond", older.respond),
+    ("POST", CONVERSATION + "/respond", older.respond),
 )
 
 
@@ -83,7 +108,7 @@ class _Errors(ErrorHandler):
     """Faults outside of our handlers (no such route, a body too large, a client too slow) get the envelope as well."""
 
     def default(self, request: Request, exception: Exception) -> HTTPResponse:
-        response = error_response(as_api_error(exception, request.app.ctx.service, request))
+        response = error_response(as_api_error(exception, request.app.ctx.process.service, request))
         response.headers["X-Request-ID"] = requests.request_id(request)
         if isinstance(exception, MethodNotAllowed):
             response.headers["Allow"] = ", ".join(filter(partial(_is_allowed, request), METHODS))
@@ -99,34 +124,42 @@ def _is_allowed(request: Request, method: str) -> bool:
     return True
 
 
-def create_app(service: Service) -> Sanic[Any, Any]:
-    """The application over an unopened service, which is opened before the first request and closed after the last."""
+def create_app(process: Process) -> Sanic[Any, Any]:
+    """The application over an unopened process, which is opened before the first request and closed after the last."""
     app: Sanic[Any, Any] = Sanic(
         "turnlog", error_handler=_Errors(), request_class=TimedRequest, configure_logging=False
     )
-    app.ctx.service = service
-    _configure(app, service)
-    with_jwt = WITH_JWT if service.settings.auth.jwt else ()
-    always = (*BASIC, *_channel_routes(service.settings.credentials))
-    public = (*always, *PUBLIC, *with_jwt) if service.settings.enable_api else always
-    guarded = GUARDED if service.settings.enable_api else ()
+    settings = process.settings
+    app.ctx.process = process
+    _configure(app, settings)
+    with_jwt = WITH_JWT if settings.auth.jwt else ()
+    always = (*BASIC, *_channel_routes(settings.credentials))
+    public = (*always, *PUBLIC, *with_jwt) if settings.enable_api else always
+    guarded = (*GUARDED, *OLDER, *_aliases((*GUARDED, *OLDER))) if settings.enable_api else ()
     _add_routes(app, public, public=True)
     _add_routes(app, guarded, public=False)
-    paths = [*(path for _, path, _ in (*public, *guarded)), *install_custom(app, service), *_add_sockets(app, service)]
-    Cors(service.settings.cors).install(app, dict.fromkeys(paths))
-    app.before_server_start(partial(_on_loop, service.open))
-    app.before_server_stop(partial(_on_loop, service.stop))
-    app.after_server_stop(partial(_on_loop, service.close))
+    paths = [*(path for _, path, _ in (*public, *guarded)), *install_custom(app, process), *_add_sockets(app, process)]
+    Cors(settings.cors).install(app, dict.fromkeys(paths))
+    app.before_server_start(partial(_on_loop, process.open))
+    app.before_server_stop(partial(_on_loop, process.stop))
+    app.after_server_stop(partial(_on_loop, process.close))
     return app
+
+
+def _aliases(routes: Routes) -> Iterator[tuple[str, str, Handler]]:
+    """The routes of conversations under their early name."""
+    for method, path, handler in routes:
+        if path.startswith(CONVERSATION):
+            yield method, SINGULAR + path.removeprefix(CONVERSATION), handler
 
 
 def _channel_routes(credentials: Credentials) -> Routes:
     return (*(REST if credentials.rest else ()), *(CALLBACK if credentials.callback else ()))
 
 
-def _add_sockets(app: Sanic[Any, Any], service: Service) -> Iterator[str]:
+def _add_sockets(app: Sanic[Any, Any], process: Process) -> Iterator[str]:
     """Add the routes of the channel `socketio`, and give the paths that want to be asked for by browsers."""
-    settings, sockets = service.settings.credentials.socketio, service.sockets
+    settings, sockets = process.settings.credentials.socketio, process.sockets
     if settings is None or sockets is None:
         return
     app.enable_websocket()
@@ -135,8 +168,8 @@ def _add_sockets(app: Sanic[Any, Any], service: Service) -> Iterator[str]:
     yield f"{settings.socketio_path}/"
 
 
-def _configure(app: Sanic[Any, Any], service: Service) -> None:
-    limits = service.settings.limits
+def _configure(app: Sanic[Any, Any], settings: Settings) -> None:
+    limits = settings.limits
     app.config.update(
         {
             "REQUEST_MAX_SIZE": limits.request_max_size,
@@ -147,7 +180,7 @@ def _configure(app: Sanic[Any, Any], service: Service) -> None:
             "ACCESS_LOG": False,
             "AUTO_EXTEND": False,
             "MOTD": False,
-            **service.settings.sanic,
+            **settings.sanic,
         }
     )
 
@@ -155,7 +188,8 @@ def _configure(app: Sanic[Any, Any], service: Service) -> None:
 def _add_routes(app: Sanic[Any, Any], routes: Routes, *, public: bool) -> None:
     for method, path, handler in routes:
         name = f"{method}_{path}".replace("<conversation_id:path>", "id")
-        app.add_route(endpoint(handler, method, public=public), path, methods=[method], name=name.replace("/", "_"))
+        answer = endpoint(handler, method, public=public, at_once=handler in LIVENESS)
+        app.add_route(answer, path, methods=[method], name=name.replace("/", "_"))
 
 
 async def _on_loop(work: Callable[[], Awaitable[None]], _app: Sanic[Any, Any]) -> None:

@@ -3,7 +3,8 @@
 * Neither configured: everybody may do everything.
 * A token, in the query parameter `token`: everything. Where JWTs are off, `Authorization: Bearer <token>` does as well.
 * A JWT, in `Authorization: Bearer <jwt>`, with the payload `{"user": {"username": "<conversation>", "role": "admin"}}`:
-  the role `admin` may do everything, the role `user` may use the conversation whose id is the username.
+  the role `admin` may do everything, the role `user` may use the conversation whose id is the username. Where there is
+  no `username`, `user` may hold it, as early as in rasa_core 0.11.
 * Both configured: either suffices, and the token is looked at first.
 
 Several tokens and several keys may be valid at once, so that they can be replaced without an interruption.
@@ -240,7 +241,8 @@ def _identity(claims: dict[str, Any]) -> Identity:
     user = claims.get("user")
     if not isinstance(user, dict):
         return Identity("jwt")
-    return Identity("jwt", _text(user.get("role")), _text(user.get("username")))
+    username = user["username"] if "username" in user else user.get("user")
+    return Identity("jwt", _text(user.get("role")), _text(username))
 
 
 def _text(value: object) -> str | None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sanic.response import BaseHTTPResponse
 
     from api.auth import JwtMethod
-    from api.service import Service
+    from api.process import Process
     from api.settings import Settings
     from assistant import Output
     from assistant.channels.custom import InputChannel, UserMessage
@@ -56,17 +56,17 @@ def outputs(
 # --- sockets ----------------------------------------------------------------------------------------------------------
 
 
-def sockets_of(service: Service) -> Sockets | None:
+def sockets_of(process: Process) -> Sockets | None:
     """The channel `socketio`, if there is one."""
-    settings = service.settings.credentials.socketio
+    settings = process.settings.credentials.socketio
     if settings is None:
         return None
     return Sockets(
         settings,
-        SocketGuard(_own(settings), service.authenticator if service.settings.auth.webhooks else None),
-        service.answer,
+        SocketGuard(_own(settings), process.authenticator if process.settings.auth.webhooks else None),
+        process.answer,
         failed("socketio"),
-        polls=service.settings.workers == 1,
+        polls=process.settings.workers == 1,
     )
 
 
@@ -111,16 +111,16 @@ def _visitor(identity: Identity) -> Visitor | None:
 # --- channels of the user's own ---------------------------------------------------------------------------------------
 
 
-def install_custom(app: Sanic[Any, Any], service: Service) -> Iterator[str]:
+def install_custom(app: Sanic[Any, Any], process: Process) -> Iterator[str]:
     """Add the routes of the user's own channels, and give the paths that want to be asked for by browsers."""
-    for channel in service.custom:
-        blueprint = channel.blueprint(partial(_answer, service, channel.name()))
-        _accompany(blueprint, service, channel.name())
+    for channel in process.custom:
+        blueprint = channel.blueprint(partial(_answer, process, channel.name()))
+        _accompany(blueprint, process, channel.name())
         app.blueprint(blueprint, url_prefix=f"{WEBHOOKS}/{channel.url_prefix()}")
         yield from (f"/{route.path}" for route in blueprint.routes if "OPTIONS" not in route.methods)
 
 
-def _accompany(blueprint: Blueprint, service: Service, name: str) -> None:
+def _accompany(blueprint: Blueprint, process: Process, name: str) -> None:
     """Give the routes what our own have around their handlers."""
     counts = {method: EndpointMetrics(name, method) for method in METHODS}
 
@@ -128,20 +128,20 @@ def _accompany(blueprint: Blueprint, service: Service, name: str) -> None:
     async def begin(request: Request) -> None:
         request.ctx.began = time.perf_counter()
         request.ctx.request_id = requests.request_id(request)
-        identify_caller(service, request, required=request.method != "GET")
+        identify_caller(process.service, request, required=request.method != "GET")
 
     async def end(request: Request, response: BaseHTTPResponse) -> None:
         if request.method in counts:
-            finish(service, request, response, counts[request.method], request.ctx.began)
+            finish(process.service, request, response, counts[request.method], request.ctx.began)
 
     blueprint.on_request(begin)
     blueprint.on_response(end)  # type: ignore[no-untyped-call]  # Sanic does not annotate it
 
 
-async def _answer(service: Service, name: str, message: UserMessage) -> None:
+async def _answer(process: Process, name: str, message: UserMessage) -> None:
     check_conversation_id(message.sender_id)
-    authorize_sender(service, message.sender_id)
-    await service.answer(
+    authorize_sender(process.service, message.sender_id)
+    await process.answer(
         Message(
             conversation=message.sender_id,
             text=message.text,

@@ -3,30 +3,19 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from api.command_actions import RunCommand
 from api.command_export import export
 from api.command_import import import_
-from api.command_line import FAULT, FlagsCommand, configure_logs, load, options, stop
+from api.command_line import FAULT, FlagsCommand, configure_logs, is_word, load, model_path, options, stop
 from api.command_relay import relay
 from api.command_replay import replay
+from api.command_shell import shell
+from api.command_train import train
 from api.command_verify import verify
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-
-def _model_path(paths: Sequence[str]) -> str | None:
-    """The model among the positional arguments; `core` is the old name of this command's server and no path."""
-    given = paths[1:] if paths and paths[0] == "core" and not Path("core").exists() else paths
-    existing = [path for path in given if Path(path).exists()]
-    if given and not existing:
-        raise click.UsageError(f"{given[-1]!r} is no flag, and no path of a model that exists")
-    return existing[-1] if existing else None
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -65,7 +54,9 @@ def run(paths: tuple[str, ...], **values: Any) -> None:
 
     Exit status: 0 after an orderly stop, 1 when it can't start, 2 for a wrong command line.
     """
-    model = _model_path(paths)
+    if is_word("core", paths):
+        paths = paths[1:]  # the old name of this command's server
+    model = model_path(paths)
     settings = load(values | ({"model": model} if model else {}))
     if not settings.enable_api and not settings.has_model:
         stop(
@@ -142,7 +133,7 @@ def projections(rebuild: bool, retry: bool, **values: Any) -> None:
     sys.exit(FAULT if any(status.error for status in statuses) else 0)
 
 
-for command in (relay, replay, export, import_, verify):
+for command in (train, shell, relay, replay, export, import_, verify):
     turnlog.add_command(command)
 
 

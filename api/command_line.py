@@ -43,7 +43,8 @@ class FlagsCommand(click.Command):
         if records := [record for param in own if (record := param.get_help_record(ctx))]:
             with formatter.section("Options"):
                 formatter.write_dl(records, col_max=34)
-        flags = [BY_NAME[param.name] for param in self.params if param.name in BY_NAME]
+        given = (param for param in self.params if isinstance(param, click.Option) and not param.hidden)
+        flags = [BY_NAME[param.name] for param in given if param.name in BY_NAME]
         for group in dict.fromkeys(flag.group for flag in flags):
             with formatter.section(group):
                 formatter.write_dl([_help(flag) for flag in flags if flag.group == group], col_max=34)
@@ -79,14 +80,14 @@ def _with_single_origins(args: Sequence[str]) -> list[str]:
 
 def _option(flag: Flag) -> click.Option:
     return click.Option(
-        [flag.name, *_declarations(flag.spellings)],
+        [flag.name, *declarations(flag.spellings)],
         is_flag=flag.kind == "switch" or None,  # False would let the value be left out
         multiple=flag.kind in ("texts", "secrets"),
         type=click.IntRange(flag.low, flag.high) if flag.kind == "whole" else None,
     )
 
 
-def _declarations(spellings: Iterable[str]) -> list[str]:
+def declarations(spellings: Iterable[str]) -> list[str]:
     """Each spelling with its dashes, and with underscores instead; `--m` does for `-m`, as in old documents."""
     declared = []
     for name in spellings:
@@ -99,6 +100,19 @@ def _declarations(spellings: Iterable[str]) -> list[str]:
 def options(*names: str) -> list[click.Parameter]:
     """The options for these flags of the table, or for all."""
     return [_option(flag) for flag in FLAGS if not names or flag.name in names]
+
+
+def is_word(word: str, paths: tuple[str, ...]) -> bool:
+    """Whether the first positional argument is this word, and not the path of a model that is called so."""
+    return paths[:1] == (word,) and not Path(word).exists()
+
+
+def model_path(paths: tuple[str, ...]) -> str | None:
+    """The model among the positional arguments; ends the process if these are there, and none of them exists."""
+    existing = [path for path in paths if Path(path).exists()]
+    if paths and not existing:
+        raise click.UsageError(f"{paths[-1]!r} is no flag, and no path of a model that exists")
+    return existing[-1] if existing else None
 
 
 def load(values: dict[str, Any]) -> Settings:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from sanic import Request
     from sanic.response import BaseHTTPResponse
 
+    from api.process import Process
     from api.service import Service
 
 log = structlog.get_logger("turnlog.api")
@@ -82,14 +83,20 @@ def json_response(text: str, status: int = 200, headers: dict[str, str] | None =
     return _Response(text, status, headers, JSON_TYPE)
 
 
-def endpoint(handler: Handler, method: str, *, public: bool) -> Callable[..., Coroutine[Any, Any, Any]]:
-    """Make Sanic's handler of ours. An endpoint with a conversation in its path gets its id as the last argument."""
+def endpoint(
+    handler: Handler, method: str, *, public: bool, at_once: bool = False
+) -> Callable[..., Coroutine[Any, Any, Any]]:
+    """Make Sanic's handler of ours. An endpoint with a conversation in its path gets its id as the last argument.
+
+    With `at_once`, the request does not wait while a new model is loaded.
+    """
     metrics = EndpointMetrics(handler.__name__, method)
 
     @wraps(handler)
     async def handle(request: Request, **path: str) -> BaseHTTPResponse | None:
         began = time.perf_counter()
-        service: Service = request.app.ctx.service
+        process: Process = request.app.ctx.process
+        service = process.service if at_once else await process.now()
         request.ctx.request_id = requests.request_id(request)
         try:
             response: BaseHTTPResponse = await _answer(handler, service, request, path, public=public)

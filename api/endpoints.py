@@ -10,6 +10,7 @@ from api.sections import Document, Section, kind_of, secret
 from assistant.endpoint import Endpoint
 from assistant.secret import Secret
 from brokers import InvalidOptions, broker_of
+from dialogue.json import dumps
 from dialogue.yaml12 import InvalidYaml
 
 if TYPE_CHECKING:
@@ -113,6 +114,19 @@ def parse(text: str, file: str, environ: Mapping[str, str]) -> Endpoints:
     return endpoints
 
 
+def parse_model_server(values: Mapping[str, Any], place: str) -> ModelServer:
+    """A model server that was named elsewhere, in the words of the section `models`; `place` says where, in messages.
+
+    Raises:
+        InvalidEndpoints: a key is not what it should be.
+    """
+    document = Document(dumps(values), place, {})
+    server = _model_server(Section(document, (), document.sections()))
+    if document.faults:
+        raise InvalidEndpoints(document.faults)
+    return server
+
+
 class _Reader:
     """Reads the sections of one file."""
 
@@ -188,7 +202,7 @@ def _pull_seconds(section: Section) -> float | None:
     if given is None or given in ("None", "null", ""):
         return None
     try:
-        seconds = float(given)
+        seconds = -1.0 if isinstance(given, bool) else float(given)
     except (TypeError, ValueError):
         seconds = -1.0
     if not 0 <= seconds < float("inf"):

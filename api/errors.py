@@ -2,7 +2,9 @@
 
     ApiError
     ├── BadRequest             400  BadRequest
-    │   └── InvalidEvents      400  BadRequest            the posted events do not have the format of events
+    │   ├── InvalidEvents      400  BadRequest            the posted events do not have the format of events
+    │   ├── NotLoaded          400  BadRequest            the model can't be had or used
+    │   └── NotTrained         400  BadRequest            the project has faults
     ├── NotAuthenticated       401  NotAuthenticated
     ├── NotAuthorized          403  NotAuthorized
     ├── ConversationNotFound   404  Not found
@@ -15,7 +17,10 @@
     ├── TooManyEvents          413  TooLarge
     ├── KeyReused              422  IdempotencyKeyReused
     ├── Unexpected             500  ConversationError
+    ├── TrainingFailed         500  TrainingError
+    ├── NotOffered             501  NotImplemented
     ├── NotReady               503  NotReady
+    ├── TooManyTrainings       503  TooManyTrainings
     └── StorageUnavailable     503  StorageUnavailable
 
 Status, reason, message and help of what Rasa 3.6.21 answers as well are Rasa's, to the letter: clients compare them.
@@ -178,11 +183,28 @@ class RequestTimeout(ApiError):
 
 
 class NoModel(ApiError):
-    """The endpoint needs a model, and none is loaded."""
+    """The endpoint needs a model, and none is loaded; or the one that is can't do this, for the given reason."""
 
-    def __init__(self) -> None:
-        message = "No agent loaded. To continue processing, a model of a trained agent needs to be loaded."
+    def __init__(self, reason: str | None = None) -> None:
+        message = reason or "No agent loaded. To continue processing, a model of a trained agent needs to be loaded."
         super().__init__(409, "Conflict", message, help=HTTP_API_HELP)
+
+
+class NotLoaded(BadRequest):
+    """The model that was asked for can't be had or used; `faults` says why, in sentences. The one before stays."""
+
+    def __init__(self, file: str | None, faults: Sequence[str]) -> None:
+        message = f"Agent with name '{file}' could not be loaded."
+        super().__init__(message, "model", "query", details={"faults": list(faults)})
+
+
+class NotTrained(BadRequest):
+    """The project that was posted can't be trained; `faults`, at least one, are lines that name places in it."""
+
+    def __init__(self, faults: Sequence[str], help: str) -> None:  # noqa: A002 - the name on the wire
+        count = "one fault" if len(faults) == 1 else f"{len(faults)} faults, of which this is the first"
+        message = f"Nothing was trained: the project has {count}: {faults[0]}"
+        super().__init__(message, details={"faults": list(faults)}, help=help)
 
 
 class PreconditionFailed(ApiError):
@@ -243,6 +265,29 @@ class Unexpected(ApiError):
 
     def __init__(self, cause: str, reason: str = "ConversationError") -> None:
         super().__init__(500, reason, f"An unexpected error occurred. Error: {cause}")
+
+
+class TrainingFailed(ApiError):
+    """A training without a model, not by a fault of the project. `cause` holds what the client may know."""
+
+    def __init__(self, cause: str) -> None:
+        message = f"An unexpected error occurred during training. Error: {cause}"
+        super().__init__(500, "TrainingError", message)
+
+
+class NotOffered(ApiError):
+    """Rasa does this, the service does not; the message says what to do instead."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(501, "NotImplemented", message)
+
+
+class TooManyTrainings(ApiError):
+    """As many models are being trained as may be at once."""
+
+    def __init__(self, limit: int) -> None:
+        message = f"{limit} models are being trained, which is the most at once: ask again later."
+        super().__init__(503, "TooManyTrainings", message, headers={"Retry-After": "5"})
 
 
 class NotReady(ApiError):

@@ -127,6 +127,15 @@ FLAGS: Final = (
         help="Serve the HTTP API; without it only `/`, the webhooks, and the pages for probes and metrics are there.",
     ),
     Flag(
+        name="protocol",
+        spellings=("protocol",),
+        kind="text",
+        group=_SERVER,
+        metavar="VERSION",
+        default="3.6",
+        help="Which age of Rasa the tracker endpoints speak, and how new conversations begin: 3.6 or 0.9.",
+    ),
+    Flag(
         name="cors",
         spellings=("cors",),
         kind="texts",

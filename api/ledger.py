@@ -41,6 +41,12 @@ class TrackerLedger(Ledger):
         self.keep(conversation, reading)
         return reading
 
+    async def at(self, conversation: str, version: int) -> Reading:
+        """The conversation as it was at a version that it has had, with the session of that time."""
+        view = await self._trackers.at_version(conversation, version)
+        assert view is not None  # the log has acknowledged that version
+        return Reading(view.tracker, await self._events(view))
+
     async def append(self, conversation: str, events: Sequence[Event], after: Tracker, terms: Terms) -> None:
         """Append events that lead to the state `after`."""
         write = Write(

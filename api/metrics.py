@@ -10,11 +10,16 @@ from typing import TYPE_CHECKING, Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client import values as metric_values
+from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
+
+from dialogue.text import storable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
+    from assistant.model import Model
     from brokers import RelayStatus
     from projections import Status
 
@@ -98,6 +103,11 @@ CHANNEL_FAILURES: Final = Counter(
 )
 
 
+MODELS: Final = Counter(
+    "turnlog_models_total", "Models that were to be served with, by what became of them.", ["outcome"]
+)
+
+
 class EndpointMetrics:
     """The metrics of one endpoint, with their labels looked up once."""
 
@@ -111,6 +121,11 @@ class EndpointMetrics:
         if observe is None:
             observe = self._observe[status] = SECONDS.labels(self._endpoint, self._method, str(status)).observe
         observe(seconds)
+
+
+def count_model(outcome: str) -> None:
+    """Count a model that was to be served with."""
+    MODELS.labels(outcome).inc()
 
 
 def count_reminders(outcome: str, number: int) -> None:
@@ -136,8 +151,25 @@ def show_log(position: int, projections: list[Status], relays: list[RelayStatus]
         RELAY_RECONNECTS.labels(relay.name).set(relay.reconnects)
 
 
-def exposition() -> bytes:
-    """The metrics of all processes as text."""
+class _ModelInfo(Collector):
+    """The model as a metric. Not a gauge, whose every label ever seen would stay."""
+
+    def __init__(self, model: Model) -> None:
+        self._labels = {"file": storable(model.file), "id": model.id}
+
+    def collect(self) -> Iterator[Metric]:
+        """The one metric."""
+        family = GaugeMetricFamily(
+            "turnlog_model_info", "The model that the service serves with.", labels=[*self._labels]
+        )
+        family.add_metric([*self._labels.values()], 1)
+        yield family
+
+
+def exposition(model: Model | None) -> bytes:
+    """The metrics of all processes as text, with what the model is."""
     registry = CollectorRegistry()
     MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # the library does not annotate it
+    if model is not None:
+        registry.register(_ModelInfo(model))
     return generate_latest(registry)

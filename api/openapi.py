@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 JSON: Final = "application/json"
 PLAIN: Final = "text/plain"
+YAML: Final = "application/yaml"
 
 
 class Operation(Struct, frozen=True, kw_only=True):
@@ -29,6 +30,7 @@ class Operation(Struct, frozen=True, kw_only=True):
     Attributes:
         parameters: names from PARAMETERS.
         body: schema of the request's body.
+        takes: content types of the body.
         answers: schemas by content type, of the successful answer.
         headers: names from HEADERS, of the successful answer.
         errors: statuses from ERRORS, besides those that every operation has.
@@ -39,6 +41,7 @@ class Operation(Struct, frozen=True, kw_only=True):
     summary: str
     parameters: tuple[str, ...] = ()
     body: Schema | None = None
+    takes: tuple[str, ...] = (JSON,)
     answers: dict[str, Schema] | None = None
     headers: tuple[str, ...] = ()
     errors: tuple[int, ...] = ()
@@ -79,6 +82,7 @@ PARAMETERS: Final[dict[str, Schema]] = {
     "until": _query(
         "until", {"type": "number"}, "Only events up to the first one later than this, in seconds since 1970."
     ),
+    "query": _query("query", TEXT, "The message; `q` does as well.") | {"required": True},
     "all_sessions": _query("all_sessions", {"type": "boolean", "default": False}, "One story for every session."),
     "version": _query("version", _COUNT, "The state as of this version of the conversation."),
     "at": _query("at", _MOMENT, "The state as of this time."),
@@ -104,6 +108,16 @@ PARAMETERS: Final[dict[str, Schema]] = {
         "emulation_mode",
         {"type": "string", "enum": ["WIT", "LUIS", "DIALOGFLOW"]},
         "Answer in another service's format.",
+    ),
+    "save_to_default_model_directory": _query(
+        "save_to_default_model_directory",
+        {"type": "boolean", "default": True},
+        "Put the archive into the service's folder `models` as well.",
+    ),
+    "callback_url": _query(
+        "callback_url",
+        {"type": "string", "format": "uri", "pattern": "^https?://"},
+        "Answer 204 at once, and post the result there later: what would have been answered.",
     ),
     "if_none_match": _parameter(
         "If-None-Match", "header", TEXT, "Answer 304 if the state has one of these entity tags."
@@ -131,6 +145,7 @@ HEADERS: Final[dict[str, Schema]] = {
     "X-Request-ID": {"schema": TEXT, "required": True, "description": "The request's id in the service's log."},
     "ETag": {"schema": TEXT, "description": f"{_ENTITY_TAG}; not for a conversation that has no events."},
     "Idempotency-Replayed": {"schema": {"const": "true"}, "description": "The answer of the first such request."},
+    "filename": {"schema": TEXT, "required": True, "description": "The archive's name."},
     "Retry-After": {"schema": {"type": "string", "pattern": "^[0-9]+$"}, "description": "In seconds."},
 }
 
@@ -145,8 +160,11 @@ ERRORS: Final[dict[int, str]] = {
     412: "`If-Match` names another version than the conversation is at; nothing was written (PreconditionFailed).",
     413: "The body is too large (TooLarge).",
     422: "The Idempotency-Key was used for another request; nothing was written (IdempotencyKeyReused).",
-    500: "A fault of the service (ConversationError; ParsingError of `/model/parse`).",
-    503: "The database is away; `details.outcome` of a write says whether it was written (StorageUnavailable).",
+    500: "A fault of the service (ConversationError; ParsingError of `/model/parse`; LoadingError of `/model`; "
+    "TrainingError of `/model/train`).",
+    501: "Not offered; the message says what to do instead (NotImplemented).",
+    503: "The database is away; `details.outcome` of a write says whether it was written (StorageUnavailable). As many "
+    "models are being trained as may be at once (TooManyTrainings).",
 }
 ALWAYS: Final = (400, 408, 413, 500)
 
@@ -158,9 +176,17 @@ _CURSOR: Final[Schema] = {
     "description": "`after` of the next page; null: this is the last.",
 }
 _LOG_PAGE: Final = {JSON: obj({"events": array(ref("LoggedEvent")), "after": _CURSOR})}
+_ID_HEADER: Final = {"X-Request-ID": HEADERS["X-Request-ID"]}
 _ALIVE: Final = {JSON: obj({"status": {"const": "ok"}})}
 _READY: Final = {
-    JSON: obj({"status": {"enum": ["ok", "unavailable"]}, "database": TEXT, "model": {"type": ["string", "null"]}})
+    JSON: obj(
+        {
+            "status": {"enum": ["ok", "unavailable"]},
+            "database": TEXT,
+            **{f"model{part}": {"type": ["string", "null"]} for part in ("", "_id", "_origin", "_since")},
+            "model_fault": {"anyOf": [obj({"origin": TEXT, "reason": TEXT, "time": TEXT}), {"type": "null"}]},
+        }
+    )
 }
 _NOT_MODIFIED: Final[Schema] = {"description": "The state has that entity tag.", "headers": {"ETag": HEADERS["ETag"]}}
 
@@ -171,10 +197,6 @@ _ANSWERED: Final = {
 _CHANNEL_ERRORS: Final = (401, 403, 503)  # the former two where channels need authentication
 
 _TRACKER: Final = "/conversations/{conversation_id}/tracker"
-
-
-def _later(summary: str) -> Operation:
-    return Operation(summary=f"{summary}. Not in this release: always 409.", errors=(409,))
 
 
 def _assistant(
@@ -200,6 +222,42 @@ def _write(summary: str, body: Schema, *parameters: str) -> Operation:
         errors=(409, 412, 422, 503),
     )
 
+
+def _older(
+    summary: str, answers: dict[str, Schema], *parameters: str, body: Schema | None = None, errors: tuple[int, ...] = ()
+) -> Operation:
+    wrong: Schema = {"anyOf": [ref("OlderError"), ref("Error")]}
+    return Operation(
+        summary=f"{summary} (the protocol of rasa_core 0.9)",
+        parameters=("conversation_id", *parameters, *_WRITE_HEADERS),
+        body=body,
+        answers=answers,
+        headers=("ETag", "Idempotency-Replayed"),
+        errors=(412, 422, 503, *errors),
+        others={"400": {"description": ERRORS[400], "headers": _ID_HEADER, "content": {JSON: {"schema": wrong}}}},
+    )
+
+
+_CONVERSATION: Final = "/conversations/{conversation_id}"
+_TOLD: Final = {JSON: ref("OlderTold")}
+_SAID: Final = {JSON: array(ref("BotMessage"))}
+_HEAR: Final = "Take a message in, and tell the client which action to run"
+_RESPOND: Final = "Answer a message"
+OLDER: Final[dict[tuple[str, str], Operation]] = {
+    ("GET", "/conversations"): Operation(
+        summary="The ids of all conversations, in order of creation", answers={JSON: array(TEXT)}, errors=(503,)
+    ),
+    ("PUT", _TRACKER): _older(
+        "Replace a conversation by these events", {JSON: ref("OlderState")}, body=array(ref("PostedEvent"))
+    ),
+    ("GET", _CONVERSATION + "/parse"): _older(_HEAR, _TOLD, "query", errors=(409,)),
+    ("POST", _CONVERSATION + "/parse"): _older(_HEAR, _TOLD, body=ref("OlderMessage"), errors=(409,)),
+    ("POST", _CONVERSATION + "/continue"): _older(
+        "Write down what the client has done, and tell it what to do next", _TOLD, body=ref("OlderDone"), errors=(409,)
+    ),
+    ("GET", _CONVERSATION + "/respond"): _older(_RESPOND, _SAID, "query", errors=(409,)),
+    ("POST", _CONVERSATION + "/respond"): _older(_RESPOND, _SAID, body=ref("OlderMessage"), errors=(409,)),
+}
 
 OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
     ("GET", "/"): Operation(summary="A greeting", answers={PLAIN: TEXT}, public=True),
@@ -285,9 +343,22 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
     ("POST", "/conversations/{conversation_id}/messages"): _assistant(
         "Add a user's message and the slots that it fills; the bot does not answer", ref("PostedMessage"), STATE
     ),
-    ("POST", "/model/train"): _later("Train a model"),
-    ("POST", "/model/test/stories"): _later("Test a model on stories"),
-    ("POST", "/model/test/intents"): _later("Test a model on intents"),
+    ("POST", "/model/train"): Operation(
+        summary="Train a project, and answer with the model's archive; what is served with stays",
+        parameters=("save_to_default_model_directory", "callback_url"),
+        body=ref("Project"),
+        takes=(YAML, JSON),
+        answers={"application/x-tar": {"type": "string", "contentMediaType": "application/gzip"}},
+        headers=("filename",),
+        errors=(503,),
+        others={"204": {"description": "The result is posted to `callback_url`.", "headers": _ID_HEADER}},
+    ),
+    ("POST", "/model/test/stories"): Operation(
+        summary="Test a model on stories: not offered", body=ANY_OBJECT, takes=(YAML,), errors=(409, 501)
+    ),
+    ("POST", "/model/test/intents"): Operation(
+        summary="Test a model on examples: not offered", body=ANY_OBJECT, takes=(YAML, JSON), errors=(501,)
+    ),
     ("POST", "/model/predict"): Operation(
         summary="Predict the next action after given events, in the order of the domain",
         parameters=("include_events",),
@@ -302,8 +373,15 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
         answers={JSON: {"anyOf": [ref("ParseData"), ANY_OBJECT]}},
         errors=(409, 503),
     ),
-    ("PUT", "/model"): _later("Load a model"),
-    ("DELETE", "/model"): _later("Unload the model"),
+    ("PUT", "/model"): Operation(
+        summary="Serve with another model in all processes; turns under way end with the former one",
+        body=ref("ModelSource"),
+        others={"204": {"description": "The model is served with.", "headers": _ID_HEADER}},
+    ),
+    ("DELETE", "/model"): Operation(
+        summary="Serve without a model",
+        others={"204": {"description": "What needs a model is answered with 409 from now on.", "headers": _ID_HEADER}},
+    ),
     ("GET", "/turnlog/v1/events"): Operation(
         summary="The whole log, in order; positions are dense",
         parameters=("after_position", "limit"),
@@ -352,7 +430,7 @@ def document(*, token: bool, jwt: bool) -> str:
     """The document as JSON, for a service that takes tokens, JWTs, both or neither."""
     security = _security(token=token, jwt=jwt)
     paths: dict[str, Any] = {}
-    for (method, path), operation in (OPERATIONS | (WITH_JWT if jwt else {})).items():
+    for (method, path), operation in (OPERATIONS | OLDER | (WITH_JWT if jwt else {})).items():
         paths.setdefault(path, {})[method.lower()] = _described(method, path, operation, security)
     return dumps(
         {
@@ -387,7 +465,10 @@ def _described(method: str, path: str, operation: Operation, security: dict[str,
         "security": [{name: []} for name in security] if guarded else [],
     }
     if operation.body is not None:
-        described["requestBody"] = {"required": True, "content": {JSON: {"schema": operation.body}}}
+        described["requestBody"] = {
+            "required": True,
+            "content": {kind: {"schema": operation.body} for kind in operation.takes},
+        }
     return described
 
 

@@ -149,6 +149,22 @@ TRIGGER: Final = obj(
     optional=("entities",),
     description="An intent, and entities: a list, or an object of values by name.",
 )
+MODEL_SOURCE: Final = obj(
+    {
+        "model_file": {"type": ["string", "null"]},
+        "model_server": {"anyOf": [obj({"url": TEXT}), {"type": "null"}]},
+        "remote_storage": {"type": ["string", "null"]},
+    },
+    optional=("model_file", "model_server", "remote_storage"),
+    description="A model server, with the keys of `models` in endpoints.yml; or the path of an archive, of a folder of "
+    "archives, of a project or of a domain file; or the name of an archive in a storage: aws, gcs, azure or a class.",
+)
+PROJECT: Final = {
+    "type": "object",
+    "anyOf": [{"required": ["nlu"]}, {"required": ["rules"]}, {"required": ["stories"]}],
+    "description": "All sections of the domain, of config.yml and of the training data; or, as an object of texts, the "
+    "files `config`, `domain`, `nlu`, `rules`, `stories` and `responses`.",
+}
 BOT_MESSAGE: Final = obj(
     {"recipient_id": TEXT}, description="Besides: `text`, maybe with `buttons`; `image`, `attachment` or `custom`."
 )
@@ -160,6 +176,28 @@ PREDICTION: Final = obj(
         "tracker": ref("TrackerState"),
     },
     description="The score of each action, and whose prediction the best one is.",
+)
+OLDER_STATE: Final = obj(
+    {
+        "events": {"anyOf": [array(ref("ShownEvent")), {"type": "null"}]},
+        "latest_event_time": {"type": ["number", "null"]},
+        "latest_message": ANY_OBJECT,
+        "paused": {"type": "boolean"},
+        "sender_id": TEXT,
+        "slots": ANY_OBJECT,
+    },
+    description="The state of a conversation as rasa_core 0.9 shows it.",
+)
+OLDER_TOLD: Final = obj(
+    {"info": TEXT, "next_action": TEXT_OR_NULL, "tracker": ref("OlderState")},
+    optional=("info",),
+    description="The action that the client is to run, or why there is none.",
+)
+OLDER_ERROR: Final = obj({"error": TEXT}, description="One sentence.")
+OLDER_DONE: Final = obj(
+    {"executed_action": TEXT_OR_NULL, "events": array(ref("PostedEvent"))},
+    optional=("executed_action", "events"),
+    description="What the client has done: an action of the domain, and what it has brought about.",
 )
 ERROR: Final = obj(
     {
@@ -192,6 +230,11 @@ def schemas() -> dict[str, Schema]:
     mapping = {tag: f"#/components/schemas/{name}" for name, schema in events.items() for tag in [_tag(schema)]}
     return {
         "Error": ERROR,
+        "OlderState": OLDER_STATE,
+        "OlderTold": OLDER_TOLD,
+        "OlderError": OLDER_ERROR,
+        "OlderDone": OLDER_DONE,
+        "OlderMessage": obj({"query": TEXT}),
         "TrackerState": STATE,
         "ShownEvent": SHOWN_EVENT,
         "LoggedEvent": LOGGED_EVENT,
@@ -200,6 +243,8 @@ def schemas() -> dict[str, Schema]:
         "Entity": ENTITY,
         "ParseData": PARSE_DATA,
         "Text": obj({"text": TEXT}),
+        "ModelSource": MODEL_SOURCE,
+        "Project": PROJECT,
         "PostedMessage": POSTED_MESSAGE,
         "ChannelMessage": CHANNEL_MESSAGE,
         "Execution": EXECUTION,

@@ -1,4 +1,4 @@
-"""The parent of a worker, as the worker sees it: it hands over the database, and must not be outlived."""
+"""A process of the service among the others: its parent hands over the database, and must not be outlived."""
 
 from __future__ import annotations
 
@@ -6,12 +6,19 @@ import asyncio
 import math
 import os
 import signal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
     from eventstore import Database
+
+NICENESS: Final = 10
+
+
+def give_way() -> None:
+    """Let requests come first where processors are few: else a backlog to work off would take all that it can get."""
+    os.nice(NICENESS)
 
 
 class Parent:

@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from rich.progress import Progress as Bar
     from rich.progress import TaskID
@@ -40,6 +40,22 @@ def progress(what: str, total: int) -> Iterator[Progress]:
     )
     with Progress(*columns, console=Console(stderr=True)) as bar:
         yield _Bar(bar, bar.add_task(what, total=total, events=0, rate=0.0))
+
+
+@contextlib.contextmanager
+def steps(names: Sequence[str], *, shown: bool = True) -> Iterator[Callable[[str], None]]:
+    """Show on a terminal which step of the work is being done: what is given is called with each one's name."""
+    if not (shown and sys.stderr.isatty()):
+        yield lambda _name: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(names[0], total=len(names))
+        yield lambda name: bar.update(task, description=name, completed=names.index(name))
+        bar.update(task, completed=len(names))
 
 
 class _Bar:

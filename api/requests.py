@@ -22,6 +22,7 @@ DEFAULT_CONVERSATION: Final = "default"
 MAX_REQUEST_ID: Final = 200
 MAX_WHOLE: Final = 2**62  #: half of what the database's integers hold: there is room to add a limit
 MAX_DIGITS: Final = 19
+MAX_EVENTS: Final = 50_000  #: of one request; more would keep the other requests of the process waiting
 
 _REQUEST_ID: Final = re.compile(rf"[\x21-\x7e]{{1,{MAX_REQUEST_ID}}}")
 _IF_MATCH: Final = re.compile(r'(?:W/)?"(\d{1,18})(?:-[^"]*)?"')
@@ -66,6 +67,12 @@ def query(request: Request, name: str) -> str | None:
         if key == name and value:
             return value
     return None
+
+
+def all_given(request: Request) -> dict[str, str]:
+    """Every query parameter: its first value, also where that is empty."""
+    text: str = request.query_string
+    return dict(reversed(parse_qsl(text, keep_blank_values=True))) if text else {}
 
 
 def verbosity(request: Request) -> Verbosity:

@@ -9,6 +9,7 @@ import ssl
 import tempfile
 import time
 from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import asyncpg
@@ -19,6 +20,7 @@ from api.background import run_background
 from api.database import PostgresDatabase
 from api.own_postgres import OwnPostgres
 from api.settings import holds_model
+from api.shelf import Shelf
 from api.supervisor import Child, Supervisor
 from api.worker import run_worker
 from assistant.archive import load_model
@@ -49,9 +51,9 @@ def serve(settings: Settings) -> int:
     """Serve until a signal says stop; returns the process's exit status."""
     began = time.monotonic()
     try:
-        with tempfile.TemporaryDirectory(prefix="turnlog-metrics-") as folder, _listen(settings) as listener:
+        with _folder("metrics") as folder, _folder("models") as shelf, _listen(settings) as listener:
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
-            _serve(settings, listener, began)
+            _serve(settings, Path(shelf), listener, began)
     except CannotStart as error:
         log.error(str(error))
         return 1
@@ -68,11 +70,18 @@ def migrate(settings: Settings) -> list[str]:
         return asyncio.run(prepare(settings, database))
 
 
-def _serve(settings: Settings, listener: socket.socket, began: float) -> None:
+def _folder(what: str) -> tempfile.TemporaryDirectory[str]:
+    """A folder that only the service's own user can look into, for as long as it runs."""
+    return tempfile.TemporaryDirectory(prefix=f"turnlog-{what}-")
+
+
+def _serve(settings: Settings, shelf: Path, listener: socket.socket, began: float) -> None:
     _check_tls(settings)
     model = _model(settings)
-    workers = [Child(f"worker-{n + 1}", run_worker, (settings, model, listener)) for n in range(settings.workers)]
-    background = Child("background", run_background, (settings,))
+    Shelf.create(shelf, model, str(settings.model))
+    given = (settings, model, shelf, listener)
+    workers = [Child(f"worker-{n + 1}", run_worker, given) for n in range(settings.workers)]
+    background = Child("background", run_background, (settings, shelf))
     supervisor = Supervisor([*workers, background], listener, grace=settings.limits.graceful_shutdown_timeout + 2)
     supervisor.start()
     try:
@@ -146,7 +155,7 @@ async def _create_database(login_dsn: str, name: str) -> None:
 def _model(settings: Settings) -> Model | None:
     """The model, if there is one. As in Rasa, a broken one does not stop the service: what needs it answers 409."""
     if settings.endpoints.models is not None or settings.remote_storage is not None:
-        log.warning("this version loads models from disk only: --remote-storage and `models` are ignored")
+        return None  # the background process fetches it, while the service serves
     if not holds_model(settings.model):
         log.warning("no model: trackers take their slots from the events", path=str(settings.model))
         return None

@@ -14,7 +14,8 @@ from api.database import DatabaseConfig, EmbeddedDatabase, InvalidDatabase
 from api.endpoints import Endpoints, InvalidEndpoints
 from api.flags import BY_NAME
 from api.sources import Given, Sources, parts, truth
-from assistant.project import is_project
+from assistant.fetching import storage
+from assistant.project import ARCHIVES, is_project
 from assistant.secret import Secret
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 DEFAULT_SCHEMA: Final = "turnlog"
 DEFAULT_MODEL: Final = "models"
-MODEL_ARCHIVES: Final = (".tar.gz", ".zip")
 MAX_IDENTIFIER_BYTES: Final = 63
 SHORT_SECRET: Final = 32
 
@@ -46,6 +46,8 @@ _OURS: Final = frozenset(
 )
 
 Protocol = Literal["UDP", "TCP"]
+RasaProtocol = Literal["3.6", "0.9"]
+RASA_PROTOCOLS: Final[tuple[RasaProtocol, ...]] = get_args(RasaProtocol)
 
 
 class Notice(msgspec.Struct, frozen=True):
@@ -135,6 +137,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         interface: the address to listen on.
         port: the port to listen on.
         enable_api: whether the HTTP API is served.
+        protocol: which age of Rasa the tracker endpoints speak, and how conversations go.
         auth: who may use it.
         cors: origins whose pages may call it; `*` for all.
         tls: None without HTTPS.
@@ -158,6 +161,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     interface: str = "127.0.0.1"
     port: int = 5005
     enable_api: bool = False
+    protocol: RasaProtocol = "3.6"
     auth: AuthSettings
     cors: tuple[str, ...] = ()
     tls: Tls | None = None
@@ -223,6 +227,7 @@ class _Reader:
             interface=self._interface(auth),
             port=sources.whole("port", 5005),
             enable_api=sources.switch("enable_api"),
+            protocol=self._protocol(),
             auth=auth,
             cors=sources.texts("cors"),
             tls=self._tls(),
@@ -234,7 +239,7 @@ class _Reader:
             assistant=self._assistant(),
             model=Path(self._text("model") or DEFAULT_MODEL),
             nlu_model=self._text("nlu"),
-            remote_storage=self._text("remote_storage"),
+            remote_storage=self._remote_storage(parsed),
             endpoints=parsed,
             credentials=channels,
             connector=self._text("connector"),
@@ -321,6 +326,15 @@ class _Reader:
         if not auth.required and given not in ("127.0.0.1", "localhost", "::1"):
             self._warn(f"no authentication is configured: everybody who reaches {given} may read and write")
         return given
+
+    def _protocol(self) -> RasaProtocol:
+        given = self._sources.text("protocol")
+        for protocol in RASA_PROTOCOLS:
+            if given is None or protocol == given.text:
+                return protocol
+        assert given is not None
+        self.faults.append(f"{given.source}: must be one of {', '.join(RASA_PROTOCOLS)}, is {given.text!r}")
+        return "3.6"
 
     def _tls(self) -> Tls | None:
         names = ("ssl_certificate", "ssl_keyfile", "ssl_ca_file")
@@ -425,6 +439,18 @@ class _Reader:
         if given and given != endpoints.DEFAULT_FILE:
             self._warn(f"--endpoints: {given}: no such file; " + (f"using {found}" if found else "going on without"))
         return found
+
+    def _remote_storage(self, parsed: Endpoints) -> str | None:
+        """As in Rasa, a model server comes first, and then the storage is not even looked at."""
+        given = self._sources.text("remote_storage")
+        if given is None:
+            return None
+        if parsed.models is not None:
+            self._inform(f"{given.source}: {parsed.file} has a section `models`: the storage is ignored")
+            return None
+        faults = storage.faults_of(given.text, self._sources.environ)
+        self.faults.extend(f"{given.source} {given.text}: {fault}" for fault in faults)
+        return given.text
 
     def _credentials(self) -> Credentials:
         path, connector = self._credentials_file(), self._text("connector")
@@ -537,4 +563,4 @@ def holds_model(path: Path) -> bool:
     """Whether there is an archive, a folder with archives, or a project's folder."""
     if not path.is_dir():
         return path.is_file()
-    return is_project(path) or any(child.name.endswith(MODEL_ARCHIVES) for child in path.iterdir())
+    return is_project(path) or any(child.name.endswith(ARCHIVES) for child in path.iterdir())

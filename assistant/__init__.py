@@ -4,6 +4,7 @@ from assistant.actions import UnknownAction
 from assistant.assistant import Assistant, Message, Outcome, Understanding
 from assistant.channels.output import COLLECTOR, Collector, Output
 from assistant.draft import AlreadyDone, Ledger, Reading, Terms
+from assistant.remote_loop import Told
 from assistant.scene import Scene
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "Reading",
     "Scene",
     "Terms",
+    "Told",
     "Understanding",
     "UnknownAction",
 ]

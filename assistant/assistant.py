@@ -14,25 +14,28 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from assistant.careful import Careful
-from assistant.default_actions import new_session
+from assistant.channels.output import Collector
+from assistant.customs import PRESENT
 from assistant.draft import NO_TERMS, Draft, Overtaken, Terms
-from assistant.happening import happens
 from assistant.lines import Lines
+from assistant.older_customs import OlderPolicies
 from assistant.outside import Outside
-from assistant.turn import MESSAGE, TurnTaker, needs_session
-from dialogue import ACTION_SESSION_START, ActionExecuted, UserUttered, stamp
+from assistant.remote_loop import RemoteLoop, Told
+from assistant.turn import MESSAGE, TurnTaker
+from dialogue import UserUttered, stamp
 from dialogue.policies.prediction import Prediction, Situation
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from assistant.careful import Services
     from assistant.channels.output import Output
+    from assistant.customs import Customs
     from assistant.draft import Ledger
     from assistant.reminders import Due, Reminders
     from assistant.scene import Scene
     from assistant.turn import Predictor
-    from dialogue import Domain
+    from dialogue import Domain, Event
     from eventstore import Turns
 
 Json = dict[str, Any]
@@ -85,13 +88,19 @@ class Assistant:
         marks: Mapping[str, str],
         limit: int,
         reminders: Reminders | None = None,
+        lines: Lines | None = None,
+        customs: Customs = PRESENT,
     ) -> None:
-        """Without `reminders`, what the bot wants to be reminded of is recorded only."""
+        """Without `reminders`, what the bot wants to be reminded of is recorded only.
+
+        Several assistants of a process that answer the same conversations share their `lines`.
+        """
         self._domain, self._policies, self._understanding = domain, policies, understanding
         self._services, self._ledger, self._turns, self._marks = services, ledger, turns, marks
-        self._reminders = reminders
-        self._turn_taker = TurnTaker(domain, policies, limit)
-        self._lines = Lines()
+        self._reminders, self._customs = reminders, customs
+        self._predictor = customs.predictor(policies, domain) if policies else None
+        self._turn_taker = TurnTaker(domain, self._predictor, limit, customs)
+        self._lines = Lines() if lines is None else lines
 
     async def answer(self, message: Message, output: Output, terms: Terms = NO_TERMS) -> Outcome:
         """Take a message in and answer it.
@@ -155,25 +164,64 @@ class Assistant:
 
     def predict(self, scene: Scene) -> tuple[Prediction, Scene]:
         """The next action of a conversation, and the scene that it leads to: a session may be due. No I/O."""
-        if needs_session(scene, time.time()):
-            start = [happens(ActionExecuted, name=ACTION_SESSION_START, confidence=1.0), *new_session(scene)]
-            scene = scene.after([stamp(event, self._marks) for event in start])
+        scene = scene.after([stamp(event, self._marks) for event in self._customs.opening(scene)])
         return self.predict_here(scene)
 
     def predict_here(self, scene: Scene) -> tuple[Prediction, Scene]:
         """The next action in exactly this scene, which then waits for no followup any more. No I/O."""
-        assert self._policies is not None  # who asks has looked: `can_predict`
-        prediction = self._policies.predict(Situation(scene.tracker, scene.since_reset))
+        assert self._predictor is not None  # who asks has looked: `can_predict`
+        prediction = self._predictor.predict(Situation(scene.tracker, scene.since_reset))
         return prediction, replace(scene, tracker=replace(scene.tracker, followup_action=None))
 
     @property
     def can_predict(self) -> bool:
         """Whether there is a dialogue model."""
-        return self._policies is not None
+        return self._predictor is not None
+
+    # --- for clients that run the actions ---
+
+    async def hear(self, message: Message, terms: Terms = NO_TERMS) -> tuple[Told, Outcome]:
+        """Take a message in, and say what is to be done. As `answer`."""
+        async with self._lines.turn(message.conversation):
+            event = await self._understood(message)
+            return await self._tell(message.conversation, partial(self.remote_loop.hear, message=event), terms)
+
+    async def go_on(
+        self, conversation: str, executed: str | None, events: Sequence[Event], terms: Terms = NO_TERMS
+    ) -> tuple[Told, Outcome]:
+        """Write down what was done, and say what is to be done next. As `answer`; raises UnknownAction as well."""
+        work = partial(self.remote_loop.go_on, executed=executed, events=events)
+        async with self._lines.turn(conversation):
+            return await self._tell(conversation, work, terms)
+
+    @property
+    def remote_loop(self) -> RemoteLoop:
+        """Who says what is to be done."""
+        assert self._policies is not None  # who asks has looked: `can_predict`
+        return RemoteLoop(self._domain, OlderPolicies(self._policies, self._domain), self._customs)
+
+    async def _tell(
+        self, conversation: str, work: Callable[[Draft], Awaitable[Told]], terms: Terms
+    ) -> tuple[Told, Outcome]:
+        told: list[Told] = []
+
+        async def tell(draft: Draft, _outside: Outside) -> None:
+            told.append(await work(draft))
+
+        # What the client says of the bot is no news to it, and reminders are its own affair.
+        draft = await self._carry_out(conversation, Collector(), tell, terms, reminders=None)
+        tracker = draft.scene.tracker  # behind what was posted meanwhile
+        return replace(told[-1], tracker=tracker), Outcome(draft.base, tracker.version)
 
     # --- turns ---
 
     async def _run(self, conversation: str, output: Output, work: Work, terms: Terms) -> Outcome:
+        draft = await self._carry_out(conversation, output, work, terms, self._reminders)
+        return Outcome(draft.base, draft.scene.tracker.version)
+
+    async def _carry_out(
+        self, conversation: str, output: Output, work: Work, terms: Terms, reminders: Reminders | None
+    ) -> Draft:
         draft = Draft(
             conversation,
             output.name,
@@ -182,7 +230,7 @@ class Assistant:
             ledger=self._ledger,
             turns=self._turns,
             deliver=output.send,
-            reminders=self._reminders,
+            reminders=reminders,
             terms=terms,
         )
         outside, is_done = Careful(self._services, draft), False
@@ -199,7 +247,7 @@ class Assistant:
                     break
         finally:
             await draft.close(cut_off=not is_done)
-        return Outcome(draft.base, draft.scene.tracker.version)
+        return draft
 
     async def _trigger(self, intent: str, entities: list[Json], draft: Draft, outside: Outside) -> None:
         event = _external(intent, entities, draft.scene.tracker.latest_input_channel)

@@ -6,6 +6,8 @@ import base64
 import os
 import re
 import ssl
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
@@ -14,7 +16,7 @@ import msgspec
 import dialogue
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import AsyncGenerator, Iterator, Mapping
 
     from assistant.endpoint import Endpoint
 
@@ -22,6 +24,7 @@ TIMEOUT_SECONDS: Final = 300.0
 # Shorter than any server keeps an idle connection. Else a call may go out on one that the server is just closing, and
 # fail; it can't be sent again, because nobody knows whether it has had its effect.
 _IDLE_SECONDS: Final = 1.0
+_CHUNK_BYTES: Final = 2**18
 _MOST_CONNECTIONS: Final = 500  # of a process; further calls wait for one
 _JSON: Final = re.compile(r"[^/]+/(?:[^+]+\+)?json")
 
@@ -43,6 +46,17 @@ class Answer(msgspec.Struct, frozen=True):
         if not _JSON.fullmatch(content_type):
             raise dialogue.InvalidJson(f"its content type is {content_type or 'absent'}, not application/json")
         return dialogue.loads(self.body)
+
+
+class Download(msgspec.Struct, frozen=True):
+    """An answer whose body comes bit by bit, as it was sent; the names of its headers are in lower case.
+
+    `body` gives each part once, and raises CallFailed when it breaks off.
+    """
+
+    status: int
+    headers: dict[str, str]
+    body: AsyncIterator[bytes]
 
 
 class CallFailed(Exception):
@@ -98,22 +112,61 @@ class Client:
         """
         return await self._call("GET", endpoint, path, endpoint.headers, None)
 
+    @asynccontextmanager
+    async def download(self, endpoint: Endpoint, headers: Mapping[str, str]) -> AsyncIterator[Download]:
+        """Ask an endpoint for something large. The body is neither decoded nor kept, and redirects are not followed.
+
+        All of it, what its reader does with it included, has the time of one call.
+
+        Raises:
+            CallFailed: there was no answer.
+        """
+        wanted = _headers(endpoint, {"Accept-Encoding": "identity", **headers})
+        with self._failures(endpoint):
+            response = await self._request("GET", endpoint, "", wanted, None, redirects=False, decodes=False)
+        async with response, aclosing(self._parts(response, endpoint)) as parts:
+            yield Download(response.status, _lowered(response), parts)
+
+    async def _parts(self, response: aiohttp.ClientResponse, endpoint: Endpoint) -> AsyncGenerator[bytes]:
+        with self._failures(endpoint):
+            async for part in response.content.iter_chunked(_CHUNK_BYTES):
+                yield part
+
     async def _call(
         self, method: str, endpoint: Endpoint, path: str, headers: Mapping[str, str], body: bytes | None
     ) -> Answer:
+        with self._failures(endpoint):
+            async with await self._request(method, endpoint, path, headers, body) as response:
+                return Answer(response.status, _lowered(response), await response.read())
+
+    async def _request(
+        self,
+        method: str,
+        endpoint: Endpoint,
+        path: str,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        *,
+        redirects: bool = True,
+        decodes: bool = True,
+    ) -> aiohttp.ClientResponse:
         if endpoint.url is None:
             raise CallFailed("the endpoint", "its section gives no `url`")
+        return await self._session.request(
+            method,
+            f"{endpoint.url.rstrip('/')}/{path}" if path else endpoint.url,
+            data=body,
+            params=list(_query(endpoint)),
+            headers=headers,
+            ssl=self._tls(endpoint),
+            allow_redirects=redirects,
+            auto_decompress=decodes,
+        )
+
+    @contextmanager
+    def _failures(self, endpoint: Endpoint) -> Iterator[None]:
         try:
-            async with self._session.request(
-                method,
-                f"{endpoint.url.rstrip('/')}/{path}" if path else endpoint.url,
-                data=body,
-                params=list(_query(endpoint)),
-                headers=headers,
-                ssl=self._tls(endpoint),
-            ) as response:
-                names = {name.lower(): value for name, value in response.headers.items()}
-                return Answer(response.status, names, await response.read())
+            yield
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise CallFailed(endpoint.public_url or "", self._reason(error, endpoint)) from error
 
@@ -155,6 +208,10 @@ def _text_of(error: OSError) -> str:
     if error.errno is not None and error.errno > 0:
         return os.strerror(error.errno)
     return error.strerror or type(error).__name__
+
+
+def _lowered(response: aiohttp.ClientResponse) -> dict[str, str]:
+    return {name.lower(): value for name, value in response.headers.items()}
 
 
 def _query(endpoint: Endpoint) -> Iterator[tuple[str, str]]:

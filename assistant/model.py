@@ -30,6 +30,7 @@ class Model(Struct, frozen=True, kw_only=True):
         id: 32 hex digits, the same for the same content.
         assistant_id: the bot's name in its configuration.
         dialogue: None for a bot without stories and rules: nothing can be predicted.
+        trained_by: the other program, with its version, that made the archive: only its domain is used. None for ours.
         marks: what each event that is appended with this model carries in its metadata.
     """
 
@@ -39,6 +40,17 @@ class Model(Struct, frozen=True, kw_only=True):
     assistant_id: str | None = None
     dialogue: DialogueModel | None = None
     nlu: NluModel = NluModel()
+    trained_by: str | None = None
+
+    @property
+    def hindrance(self) -> str | None:
+        """Why nothing can be predicted with a model of another program."""
+        if self.trained_by is None:
+            return None
+        return (
+            f"{self.trained_by} made this archive: its domain is used, but what was learned can't be read here, "
+            "so nothing is predicted; make an archive of the project with `turnlog train`"
+        )
 
     @property
     def marks(self) -> Mapping[str, str]:

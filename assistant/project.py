@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from pathlib import Path
@@ -10,9 +11,10 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
 YAML: Final = (".yml", ".yaml")
+ARCHIVES: Final = (".tar.gz", ".tgz", ".zip")
 _TRAINING: Final = (*YAML, ".md")
 _OLD_TRAINING_DATA: Final = re.compile(r"^## *(?:intent|synonym|regex|lookup):|^## .+\n+\* *\w", re.MULTILINE)
 
@@ -30,17 +32,23 @@ class Project(Struct, frozen=True):
     config: tuple[str, str] | None
 
 
-def read_project(folder: Path) -> Project:
+def read_project(
+    folder: Path, *, domain: Path | None = None, data: Sequence[Path] = (), config: Path | None = None
+) -> Project:
     """Read a project: `domain.yml` or the folder `domain`, the folder `data`, and `config.yml`.
 
+    `domain`, `data` (files or folders) and `config`, where they are given, take the place of those.
+
     Raises:
-        InvalidModel: a file can't be read.
+        InvalidModel: a file can't be read, or one that was given is not there.
     """
-    config = next(_existing(folder, "config"), None)
+    config = config or next(_existing(folder, "config"), None)
+    domains = _domain_files(folder) if domain is None else _given(domain, YAML)
+    training = [file for path in data or [folder / "data"] for file in _given(path, _TRAINING, needed=bool(data))]
     return Project(
         folder.resolve().name,
-        tuple(_text(folder, path) for path in _domain_files(folder)),
-        tuple(file for path in _files(folder / "data", _TRAINING) if _is_training_data(file := _text(folder, path))),
+        tuple(_text(folder, path) for path in domains),
+        tuple(file for path in dict.fromkeys(training) if _is_training_data(file := _text(folder, path))),
         None if config is None else _text(folder, config),
     )
 
@@ -48,6 +56,11 @@ def read_project(folder: Path) -> Project:
 def is_project(folder: Path) -> bool:
     """Whether a folder holds a project rather than, say, archives."""
     return bool(_domain_files(folder)) or (folder / "data").is_dir()
+
+
+def content_id(files: Iterable[tuple[str, str] | None]) -> str:
+    """32 hex digits over the names and texts of files."""
+    return hashlib.sha256(repr([*files]).encode()).hexdigest()[:32]
 
 
 def _is_training_data(file: tuple[str, str]) -> bool:
@@ -62,6 +75,13 @@ def _domain_files(folder: Path) -> list[Path]:
 
 def _existing(folder: Path, stem: str) -> Iterator[Path]:
     return (folder / (stem + suffix) for suffix in YAML if (folder / (stem + suffix)).is_file())
+
+
+def _given(path: Path, suffixes: tuple[str, ...], *, needed: bool = True) -> list[Path]:
+    """The file, or the files of the folder, that somebody has named."""
+    if path.is_dir():
+        return _files(path, suffixes)
+    return [path] if needed else []
 
 
 def _files(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
@@ -79,6 +99,7 @@ def _files(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
 
 def _text(folder: Path, path: Path) -> tuple[str, str]:
     try:
-        return str(path.relative_to(folder)), path.read_text("utf-8")
+        name = path.relative_to(folder) if path.is_relative_to(folder) else path
+        return str(name), path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidModel(f"{path}: can't be read: {error}") from error

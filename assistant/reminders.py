@@ -70,10 +70,11 @@ DELETE FROM @schema@.reminder WHERE conversation = $3 AND ended_by && $4 AND ver
 """
 # $1 uuid[]
 REMOVE: Final = f"DELETE FROM @schema@.reminder USING {_UNHURRIED} WHERE id = ANY ($1) RETURNING 1"
-# $1 text: who claims; $2 float8: seconds; $3 bigint: how many at most
+# $1 text: who claims; $2 float8: seconds; $3 bigint: how many at most; $4 text: of which conversation, NULL: of any
 CLAIM: Final = f"""
 WITH due AS MATERIALIZED (
-    SELECT id FROM @schema@.reminder WHERE look_at <= now() ORDER BY look_at LIMIT $3 FOR UPDATE SKIP LOCKED
+    SELECT id FROM @schema@.reminder WHERE look_at <= now() AND ($4::text IS NULL OR conversation = $4)
+    ORDER BY look_at LIMIT $3 FOR UPDATE SKIP LOCKED
 )
 UPDATE @schema@.reminder r SET look_at = clock_timestamp() + make_interval(secs => $2), claimed_by = $1
 FROM due, {_UNHURRIED} WHERE r.id = due.id
@@ -85,8 +86,10 @@ LOOK_IN: Final = f"""
 UPDATE @schema@.reminder SET look_at = clock_timestamp() + make_interval(secs => $3) FROM {_UNHURRIED}
 WHERE id = ANY ($1) AND claimed_by = $2 RETURNING 1
 """
+# $1 text: of which conversation, NULL: of any
 SECONDS_LEFT: Final = """
-SELECT extract(epoch FROM look_at - clock_timestamp())::float8 FROM @schema@.reminder ORDER BY look_at LIMIT 1
+SELECT extract(epoch FROM look_at - clock_timestamp())::float8 FROM @schema@.reminder
+WHERE $1::text IS NULL OR conversation = $1 ORDER BY look_at LIMIT 1
 """
 WAITING: Final = "SELECT count(*) FROM @schema@.reminder"
 
@@ -131,10 +134,21 @@ class Due(Struct, frozen=True, kw_only=True):
 
 
 class Reminders:
-    """The reminders of all conversations. `count` is told of what becomes of how many."""
+    """The reminders of all conversations. `count` is told of what becomes of how many.
 
-    def __init__(self, read: Reader, database: Database, *, node: str, count: Callable[[str, int], None]) -> None:
-        self._read, self._node, self._count = read, node, count
+    With an `only`, no others than those of this conversation are run here.
+    """
+
+    def __init__(
+        self,
+        read: Reader,
+        database: Database,
+        *,
+        node: str,
+        count: Callable[[str, int], None],
+        only: str | None = None,
+    ) -> None:
+        self._read, self._node, self._count, self._only = read, node, count, only
         self.channel = hint_channel(database, "reminder")
 
     async def plan(self, conversation: str, events: Sequence[Event], output: str) -> Plan | None:
@@ -157,7 +171,7 @@ class Reminders:
 
     async def claim(self, most: int) -> list[Due]:
         """Take reminders that are due, and that nobody runs. As `plan`."""
-        return [_due(*row) for row in await self._read.fetch(CLAIM, self._node, CLAIM_SECONDS, most)]
+        return [_due(*row) for row in await self._read.fetch(CLAIM, self._node, CLAIM_SECONDS, most, self._only)]
 
     async def look_again(self, ids: Iterable[uuid.UUID], seconds: float = CLAIM_SECONDS) -> None:
         """Keep what was claimed from being claimed again for so many seconds. As `plan`."""
@@ -165,7 +179,7 @@ class Reminders:
 
     async def seconds_left(self) -> float | None:
         """Until somebody must look at reminders again; None when there are none. As `plan`."""
-        rows = await self._read.fetch(SECONDS_LEFT)
+        rows = await self._read.fetch(SECONDS_LEFT, self._only)
         return rows[0][0] if rows else None
 
     async def waiting(self) -> int:

@@ -7,20 +7,20 @@ import contextlib
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
+from msgspec import Struct
 
+from assistant.assistant import Assistant
 from assistant.channels.output import Collector
-from assistant.draft import AlreadyDone
+from assistant.draft import AlreadyDone, Ledger
 from assistant.reminders import AGAIN, CLAIM_SECONDS, Missing, Outdated
 from eventstore import StoreUnavailable, TurnLost
 from eventstore.hints import persist
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
     from uuid import UUID
 
-    from assistant.assistant import Assistant
     from assistant.channels.output import Output
-    from assistant.draft import Ledger
     from assistant.reminders import Due, Reminders
     from eventstore import Database
 
@@ -32,19 +32,29 @@ SHORTEST: Final = 0.02  #: seconds between two looks, while another process is a
 RENEW_EVERY: Final = CLAIM_SECONDS / 5
 
 
+class Answering(Struct, frozen=True):
+    """Who answers, and the log as they read it."""
+
+    assistant: Assistant
+    ledger: Ledger
+
+
 class Reminding:
-    """Runs reminders in one process. Belongs to the running loop. `output` finds a channel's by its name."""
+    """Runs reminders in one process. Belongs to the running loop.
+
+    `now` gives who answers what begins at this moment, None when there is nobody: then the reminders are left to other
+    processes, or wait. `output` finds a channel's by its name.
+    """
 
     def __init__(
         self,
         reminders: Reminders,
-        assistant: Assistant,
-        ledger: Ledger,
+        now: Callable[[], Awaitable[Answering | None]],
         database: Database,
         output: Callable[[str | None], Output | None],
     ) -> None:
-        self._reminders, self._assistant = reminders, assistant
-        self._ledger, self._database, self._output = ledger, database, output
+        self._reminders, self._now = reminders, now
+        self._database, self._output = database, output
         self._running: dict[UUID, asyncio.Task[None]] = {}
         self._woken = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -58,6 +68,10 @@ class Reminding:
             loop.create_task(persist(self._database, self._listen_on), name="hints of reminders"),
         ]
         return self._tasks
+
+    def wake(self) -> None:
+        """Look at what is due: there may be somebody who answers now."""
+        self._woken.set()
 
     async def close(self) -> None:
         """Begin no more, and return when those that run are done."""
@@ -84,6 +98,8 @@ class Reminding:
 
     async def _begin_due(self) -> float:
         """Begin with what is due; for how many seconds there is nothing more to begin, unless something wakes."""
+        if await self._now() is None:
+            return LOOK_EVERY
         room = AT_ONCE - len(self._running)
         for due in await self._reminders.claim(room) if room else []:
             task = asyncio.create_task(self._run(due), name="reminder")
@@ -119,8 +135,12 @@ class Reminding:
             self._woken.set()
 
     async def _carry_out(self, due: Due) -> None:
+        answering = await self._now()
+        if answering is None:  # the model was taken away a moment ago
+            await self._reminders.look_again([due.id], AGAIN)
+            return
         try:
-            await self._assistant.remind(due, await self._output_of(due))
+            await answering.assistant.remind(due, await self._output_of(due, answering.ledger))
         except AlreadyDone:
             await self._reminders.remove([due.id])
         except Outdated as error:
@@ -142,6 +162,6 @@ class Reminding:
         log.info("reminder dropped", conversation=due.conversation, intent=due.intent, reason=str(error))
         await self._reminders.remove([due.id], "dropped")
 
-    async def _output_of(self, due: Due) -> Output:
-        latest = (await self._ledger.read(due.conversation)).tracker.latest_input_channel
+    async def _output_of(self, due: Due, ledger: Ledger) -> Output:
+        latest = (await ledger.read(due.conversation)).tracker.latest_input_channel
         return self._output(due.channel) or self._output(latest) or Collector()

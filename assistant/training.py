@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-from typing import TYPE_CHECKING, Any
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
@@ -12,6 +12,7 @@ from assistant.nlu.oddities import oddities
 from assistant.nlu.pipeline import NluModel
 from assistant.nlu.training import train_nlu
 from assistant.nlu.training_data import Example, NluData, read_nlu
+from assistant.project import content_id
 from dialogue import Domain, Fault, InvalidDomain
 from dialogue.domain_files import domain_of
 from dialogue.policies import training as policies
@@ -23,10 +24,22 @@ from dialogue.training.files import InvalidTraining, read_files
 from dialogue.training.stories import Stories, UserStep, read_stories
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from assistant.project import Project
     from dialogue.policies.configuration import PolicyConfig
+
+
+READING, UNDERSTANDING, PREDICTING = "reading the files", "learning to understand", "learning to predict"
+STEPS: Final = (READING, UNDERSTANDING, PREDICTING)  #: of training, in their order
+
+
+class Parts(StrEnum):
+    """Which parts of a model are trained; the domain always is."""
+
+    BOTH = "both"
+    CORE = "core"  #: what predicts
+    NLU = "nlu"  #: what understands
 
 
 class Trained(Struct, frozen=True):
@@ -36,32 +49,51 @@ class Trained(Struct, frozen=True):
     warnings: tuple[Fault, ...] = ()
 
 
-def train(project: Project, *, understands_elsewhere: bool = False) -> Trained:
+def train(
+    project: Project,
+    *,
+    understands_elsewhere: bool = False,
+    parts: Parts = Parts.BOTH,
+    progress: Callable[[str], None] | None = None,
+) -> Trained:
     """Return the model of a project.
 
     With `understands_elsewhere` an NLU server will read the messages: the project's pipeline is not looked at.
+    `progress` is called with each of STEPS when it begins.
 
     Raises:
         InvalidTraining: with every fault in the project's files.
     """
-    training = _Training(project, understands_elsewhere=understands_elsewhere)
+    wanted = frozenset({Parts.CORE, Parts.NLU} if parts is Parts.BOTH else {parts})
+    if understands_elsewhere:
+        wanted -= {Parts.NLU}
+    training = _Training(project, wanted, model_id(project, parts), progress or (lambda _step: None))
     model = training.model()
     if model is None:
         raise InvalidTraining(training.faults)
     return Trained(model, tuple(training.warnings))
 
 
+def model_id(project: Project, parts: Parts = Parts.BOTH) -> str:
+    """The id of a project's model: 32 hex digits over all that it is made of."""
+    files = [*project.domain, *project.data, project.config]
+    return content_id(files if parts is Parts.BOTH else [*files, ("", parts.value)])
+
+
 class _Training:
     """Gathers faults and warnings of one project; a step whose input is faulty is left out."""
 
-    def __init__(self, project: Project, *, understands_elsewhere: bool) -> None:
+    def __init__(
+        self, project: Project, parts: frozenset[Parts], model_id: str, progress: Callable[[str], None]
+    ) -> None:
         self.faults: list[Fault] = []
         self.warnings: list[Fault] = []
-        self._project = project
-        self._understands_elsewhere = understands_elsewhere
+        self._project, self._parts, self._id = project, parts, model_id
+        self._begin = progress
 
     def model(self) -> Model | None:
         """The model; None when there are faults."""
+        self._begin(READING)
         config, files = self._config(), read_files(self._project.data)
         self._note(files.faults, files.warnings)
         domain_files = self._domain_files()
@@ -70,18 +102,21 @@ class _Training:
         nlu = self._nlu(files.sources, stories)
         if domain is not None:
             self.warnings += oddities(nlu, domain, domain_files)
-        learned = NluModel() if self._understands_elsewhere else self._learned(config, nlu)
-        configs = self._policies(config, needed=any(map(_has_stories, files.sources)))
+        self._begin(UNDERSTANDING)
+        learned = self._learned(config, nlu) if Parts.NLU in self._parts else NluModel()
+        predicts = Parts.CORE in self._parts and any(map(_has_stories, files.sources))
+        configs = self._policies(config) if predicts else ()
+        self._begin(PREDICTING)
         if self.faults or domain is None:
             return None
         dialogue = None
-        if stories.stories:
+        if predicts and stories.stories:
             trained = policies.train(domain, stories, configs)
             self.warnings += trained.warnings
             domain, dialogue = trained.domain, DialogueModel(configs, trained.tables)
         return Model(
             file=self._project.name,
-            id=_identity(self._project),
+            id=self._id,
             domain=domain,
             assistant_id=_assistant_id(config),
             dialogue=dialogue,
@@ -132,9 +167,7 @@ class _Training:
             return Stories(())
         return stories
 
-    def _policies(self, config: Source | None, *, needed: bool) -> tuple[PolicyConfig, ...]:
-        if not needed:
-            return ()
+    def _policies(self, config: Source | None) -> tuple[PolicyConfig, ...]:
         try:
             return parse_policies({} if config is None else config.value)
         except InvalidPolicies as error:
@@ -166,12 +199,6 @@ def _responses(files: Sequence[Source]) -> Iterator[Source]:
     for file in files:
         if "responses" in file.value:
             yield Source(file.name, {"responses": file.value["responses"]}, file.lines)
-
-
-def _identity(project: Project) -> str:
-    """32 hex digits over all that the model is made of."""
-    files: list[Any] = [*project.domain, *project.data, project.config]
-    return hashlib.sha256(repr(files).encode()).hexdigest()[:32]
 
 
 def _assistant_id(config: Source | None) -> str | None:

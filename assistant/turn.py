@@ -9,10 +9,9 @@ import structlog
 from msgspec.structs import replace
 
 from assistant.actions import action_of
+from assistant.customs import PRESENT
 from assistant.happening import happens
 from assistant.outside import ActionFailed, ActionRejected
-from assistant.session_start import start_session
-from assistant.slot_extraction import extract_slots
 from dialogue import (
     ACTION_LISTEN,
     ACTION_SESSION_START,
@@ -27,6 +26,7 @@ from dialogue.policies.prediction import Prediction, Situation
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from assistant.customs import Customs
     from assistant.draft import Draft
     from assistant.outside import Outside
     from assistant.scene import Scene
@@ -51,8 +51,8 @@ class Predictor(Protocol):
 class TurnTaker:
     """Carries turns out, each on its draft, with what it needs from outside. Does nothing by itself."""
 
-    def __init__(self, domain: Domain, policies: Predictor | None, limit: int) -> None:
-        self._domain, self._policies, self._limit = domain, policies, limit
+    def __init__(self, domain: Domain, policies: Predictor | None, limit: int, customs: Customs = PRESENT) -> None:
+        self._domain, self._policies, self._limit, self._customs = domain, policies, limit, customs
 
     async def answer(
         self, draft: Draft, outside: Outside, message: UserUttered, session_metadata: Json | None = None
@@ -74,8 +74,8 @@ class TurnTaker:
 
     async def begin_session(self, draft: Draft, outside: Outside, metadata: Json | None = None) -> None:
         """Start a session if the conversation has none, or its last message is too long ago."""
-        if needs_session(draft.scene, time.time()):
-            draft.add(*await start_session(draft.scene, outside, metadata))
+        if opening := await self._customs.opened(draft.scene, outside, metadata):
+            draft.add(*opening)
             await draft.settle()
 
     async def execute(self, draft: Draft, outside: Outside, name: str, policy: str | None, confidence: float) -> None:
@@ -91,7 +91,7 @@ class TurnTaker:
         if self._policies is None:
             return
         for number in range(self._limit + 1):
-            if not _may_act(draft.scene):
+            if not may_act(draft.scene):
                 return
             if number == self._limit or _actions_since_listening(draft.scene.events) >= self._limit:
                 _give_up(draft, self._limit)
@@ -114,7 +114,7 @@ class TurnTaker:
             draft.add(*before, _executed(prediction))
         else:
             refused = any(isinstance(event, ActionExecutionRejected) for event in events)
-            draft.add(*(() if refused else (*before, _executed(prediction))), *events)
+            draft.add(*(events if refused else [*before, *self._customs.ordered(_executed(prediction), events)]))
             if any(isinstance(event, UserUttered) for event in events):
                 await self._fill_slots(draft, outside)
         if step is not None:
@@ -122,19 +122,12 @@ class TurnTaker:
         await draft.settle()
 
     async def _fill_slots(self, draft: Draft, outside: Outside) -> None:
-        draft.add(*await extract_slots(draft.scene, outside))
+        draft.add(*await self._customs.slots(draft.scene, outside))
         await draft.settle()
 
 
-def needs_session(scene: Scene, now: float) -> bool:
-    """Whether the next message begins a session: nothing counts so far, or the last message is too long ago."""
-    if not scene.applied:
-        return True
-    last, minutes = scene.tracker.last_user_timestamp, scene.domain.session_expiration_minutes
-    return last is not None and minutes > 0 and now - last > minutes * 60
-
-
-def _may_act(scene: Scene) -> bool:
+def may_act(scene: Scene) -> bool:
+    """Whether the bot may act at all: it is not paused, or it is asked to begin anew."""
     return not scene.tracker.paused or scene.intent == RESTART
 
 

@@ -71,6 +71,8 @@ GENERATION_AT: Final = """
 SELECT generation, first_version, first_position FROM @schema@.generation
 WHERE conversation = $1 AND first_version <= $2 ORDER BY generation DESC LIMIT 1
 """
+# $1 bigint: number of the last conversation that is known; $2 int: limit
+CONVERSATIONS: Final = "SELECT no, id FROM @schema@.conversation WHERE no > $1 ORDER BY no LIMIT $2"
 FIRST_POSITION: Final = "SELECT first_position FROM @schema@.conversation WHERE no = $1"
 IDENTITY: Final = "SELECT id, partition_size FROM @schema@.log"
 
@@ -220,6 +222,10 @@ class Reader:
                 f"conversation {conversation!r} has {len(rows)} events with versions {after + 1} to {upto}"
             )
         return [RecordedEvent(row[0], conversation, *row[1:]) for row in rows]
+
+    async def conversations(self, after: int, limit: int) -> list[tuple[int, str]]:
+        """Number and id of at most `limit` conversations with numbers greater than `after`, in order of creation."""
+        return [(row[0], row[1]) for row in await self.fetch(CONVERSATIONS, after, limit)]
 
     async def positions(self, after: int, limit: int) -> list[RecordedEvent]:
         """At most `limit` events with positions greater than `after`, in order.

@@ -86,11 +86,11 @@ class Trackers:
         self._held: OrderedDict[str, _Held] = OrderedDict()
         self._size = 0
         self._initial = dialogue.initial(domain)
-        self._snapshots = SnapshotWriter(store, self.fold)
+        self.snapshots = SnapshotWriter(store, self.fold)
 
     async def close(self) -> None:
         """Stop writing snapshots."""
-        await self._snapshots.close()
+        await self.snapshots.close()
 
     async def append(self, write: Write) -> tuple[View, Appended]:
         """Append events; the view shows the conversation right after them, and what they reached is beside it.
@@ -281,7 +281,7 @@ class Trackers:
             self._let_go_of_oldest()
         if held.view.version - held.snapshot_version >= SNAPSHOT_EVERY:
             held.snapshot_version = held.view.version
-            self._snapshots.add(conversation, held.view.tracker)
+            self.snapshots.add(conversation, held.view.tracker)
 
     def _let_go_of_oldest(self) -> None:
         """Of the one used longest ago, let go of its events; of its state when it comes to its turn again."""

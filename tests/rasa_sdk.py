@@ -5,42 +5,20 @@ The environment is made when it is first needed, from PyPI. rasa-sdk 3.6 says th
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Final
 
+from tests.environments import python_with
 from tests.servers import Guarded, accepts
 from tests.service import free_port, wait_until
 
-_ROOT: Final = Path(__file__).parents[1]
-_LOCK: Final = _ROOT / "tests" / "assistant" / "rasa-sdk.lock"
-_SERVICES: Final = _ROOT / ".services"
-_INSTALL: Final = ("install", "--quiet", "--disable-pip-version-check", "--no-deps", "--require-hashes")
-_WHEELS: Final = ("--only-binary", ":all:", "--ignore-requires-python")
+_LOCK: Final = Path(__file__).parent / "assistant" / "rasa-sdk.lock"
 
 
 def installed() -> Path:
-    """Python with rasa-sdk; one environment for each list of packages and each version of Python."""
-    version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    folder = _SERVICES / f"rasa-sdk-{version}-{hashlib.sha256(_LOCK.read_bytes()).hexdigest()[:12]}"
-    _SERVICES.mkdir(exist_ok=True)
-    with (_SERVICES / "rasa-sdk.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (folder / "complete").exists():
-            _make(folder)
-    return folder / "bin" / "python"
-
-
-def _make(folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
-    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-    subprocess.run([folder / "bin" / "pip", *_INSTALL, *_WHEELS, "-r", _LOCK], check=True)
-    (folder / "complete").touch()
+    """Python with rasa-sdk."""
+    return python_with("rasa-sdk", _LOCK, "--ignore-requires-python")
 
 
 class RasaSdk:

@@ -70,7 +70,8 @@ def is_alive(pid: int) -> bool:
 
 def children_of(*parents: int) -> dict[int, str]:
     """Pid and command line of every living process whose parent is one of these."""
-    listed = subprocess.run(["ps", "-eo", "pid=,ppid=,stat=,args="], capture_output=True, text=True, check=True).stdout
+    command = ["ps", "-ww", "-eo", "pid=,ppid=,stat=,args="]  # ww: the whole line, whatever COLUMNS says
+    listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     found = [line.split(None, 3) for line in listed.splitlines()]
     return {int(pid): args for pid, ppid, stat, args in found if int(ppid) in parents and stat[0] != "Z"}
 

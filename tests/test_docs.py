@@ -8,7 +8,6 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import urllib.request
@@ -17,7 +16,6 @@ from typing import TYPE_CHECKING, Final
 from urllib.error import URLError
 
 import pytest
-from msgspec import Struct
 
 from api.command_actions import HOW_TO
 from api.database import from_tracker_store, from_url
@@ -30,8 +28,9 @@ from eventstore import conversation_id, database, embedded, group_commit, store
 from eventstore.migrate import PARTITION_SIZE
 from projections import conversations, trackers
 from tests.contract.differences import DIFFERENCES
+from tests.pages import Block, Terminal, blocks
 from tests.rasa_sdk import RasaSdk
-from tests.service import SECONDS, free_port, wait_until
+from tests.service import SECONDS, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,7 +45,6 @@ HTTP: Final = ROOT / "docs" / "http.md"
 OPERATIONS: Final = ROOT / "docs" / "operations.md"
 PAGES: Final = (README, EXAMPLE, ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md")))
 
-PRINTED_PORT: Final = "5005"
 PRINTED_ACTIONS: Final = "http://localhost:5055/webhook"
 PRINTED_DSN: Final = "postgresql://turnlog:secret@localhost:5432/turnlog"
 PRINTED_PASSWORD: Final = {"DB_PASSWORD": "secret"}
@@ -71,8 +69,6 @@ LIMITS: Final = {
     "events between snapshots": trackers.SNAPSHOT_EVERY,
 }
 
-_BLOCK: Final = re.compile(r"^```(?P<language>\w+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
-_SERVES: Final = re.compile(r"^(\w+=\S+ )*(make run|\.venv/bin/turnlog run)\b", re.MULTILINE)
 _VARIABLE: Final = re.compile(r'"((?:TURNLOG|SANIC|DATABASE|POSTGRESQL|LOG|FORCE|XDG|PROMETHEUS)_[A-Z_]+)"')
 _LINK: Final = re.compile(r"\]\((?!https?:)(?P<path>[^)#]*)(?:#(?P<heading>[^)]*))?\)")
 
@@ -81,50 +77,15 @@ def _name(page: Path) -> str:
     return str(page.relative_to(ROOT))
 
 
-class Block(Struct, frozen=True):
-    """A block of a page in a language, and what follows it as its output."""
-
-    language: str
-    text: str
-    output: str | None
-
-    @property
-    def serves(self) -> bool:
-        """Whether its last command runs until it is stopped."""
-        return _SERVES.search(self.text) is not None
-
-    @property
-    def acts(self) -> bool:
-        """Whether it starts an action server."""
-        return "-m rasa_sdk" in self.text
-
-
-def blocks(page: Path) -> list[Block]:
-    """The blocks of a page; an output belongs to the block before it."""
-    found = [(match["language"], match["text"]) for match in _BLOCK.finditer(page.read_text())]
-    following = [*found[1:], ("", "")]
-    return [
-        Block(language, text, after if kind == "text" else None)
-        for (language, text), (kind, after) in zip(found, following, strict=True)
-        if language != "text"
-    ]
-
-
 # --- what a reader types ----------------------------------------------------------------------------------------------
 
 
-class Walk:
-    """A reader who types the commands of a page in a fresh checkout. One service runs at a time."""
+class Walk(Terminal):
+    """A reader who types the commands of a page in a fresh checkout."""
 
     def __init__(self, folder: Path, dsn: str) -> None:
-        self._folder, self._dsn, self._port = folder, dsn, free_port()
-        self._environment = {
-            "PATH": f"{folder / 'bin'}:{os.environ['PATH']}",
-            "HOME": str(folder),
-            "LANG": "C.UTF-8",
-            "TURNLOG_PORT": str(self._port),
-        }
-        self._service: subprocess.Popen[bytes] | None = None
+        super().__init__(folder, {"PATH": f"{folder / 'bin'}:{os.environ['PATH']}"}, {PRINTED_DSN: dsn})
+        self._dsn = dsn
         self._action_server: RasaSdk | None = None
         self._set_out()
 
@@ -158,61 +119,27 @@ class Walk:
 
     def serve(self, block: Block) -> None:
         """Start the service of a block, and return when it is ready."""
-        self.stop()
-        with (self._folder / "service.log").open("ab") as log:
-            self._service = subprocess.Popen(
-                self._shell(block.text),
-                cwd=self._folder,
-                env=self._environment,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+        self.start(block)
         self.wait_for_read_models()
-
-    def run(self, block: Block) -> str:
-        """Run the commands of a block, and give what they print."""
-        result = subprocess.run(
-            self._shell(block.text),
-            cwd=self._folder,
-            env=self._environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert result.returncode == 0, f"{block.text}\n{result.stderr}"
-        return result.stdout.replace("\r", "").replace(str(self._port), PRINTED_PORT)
 
     def wait_for_read_models(self) -> None:
         """Return when the service is ready and its read models hold everything."""
         wait_until(self._is_current, "the service is ready and its read models hold everything")
 
     def _is_current(self) -> bool:
-        assert self._service is not None
-        assert self._service.poll() is None, (self._folder / "service.log").read_text()
+        self.expect_service()
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/readyz", timeout=SECONDS) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/readyz", timeout=SECONDS) as answer:
                 models = json.load(answer)["projections"]
         except (URLError, ConnectionError):
             return False
         return bool(models) and not any(model["lag_events"] for model in models)
-
-    def stop(self) -> None:
-        """Ctrl-C: the signal goes to everything that the terminal runs."""
-        if self._service is not None:
-            os.killpg(self._service.pid, signal.SIGINT)
-            self._service.wait(SECONDS)
-            self._service = None
 
     def end(self) -> None:
         """Stop whatever runs."""
         if self._action_server is not None:
             self._action_server.close()
         self.stop()
-
-    def _shell(self, text: str) -> list[str]:
-        here = text.replace(PRINTED_DSN, self._dsn).replace(PRINTED_PORT, str(self._port))
-        return ["bash", "-euo", "pipefail", "-c", here]
 
 
 @pytest.fixture
@@ -235,8 +162,7 @@ def test_every_command_does_what_is_printed_below_it(page: Path, walk: Walk) -> 
         elif block.serves:
             walk.serve(block)
         else:
-            printed = walk.run(block)
-            assert _shows(block.output or "", printed), f"{block.text}\nprinted:\n{printed}"
+            walk.see(block)
             walk.wait_for_read_models()
 
 
@@ -344,14 +270,3 @@ def _headings(page: Path) -> set[str]:
     """The anchors of a page's headings."""
     lines = [line.lstrip("#").strip() for line in page.read_text().splitlines() if line.startswith("#")]
     return {re.sub(r"[^\w\- ]", "", line).lower().replace(" ", "-") for line in lines}
-
-
-def _shows(expected: str, printed: str) -> bool:
-    """Whether the printed text has all parts of the expected one, which `…` and lines part, in their order."""
-    at = 0
-    for part in re.split("[…\n]", expected):
-        found = printed.find(part, at)
-        if found < 0:
-            return False
-        at = found + len(part)
-    return True

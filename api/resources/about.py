@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Final
 
@@ -33,9 +34,10 @@ async def get_version(_service: Service, _request: Request) -> HTTPResponse:
 
 
 async def get_status(service: Service, _request: Request) -> HTTPResponse:
-    """Which model is loaded."""
+    """Which model is loaded, and how many are trained at the moment, by all processes."""
     model = service.loaded_model()
-    return json_response(dumps({"model_file": model.file, "model_id": model.id, "num_active_training_jobs": 0}))
+    count = await asyncio.to_thread(lambda: service.process.trainings.count)
+    return json_response(dumps({"model_file": model.file, "model_id": model.id, "num_active_training_jobs": count}))
 
 
 async def get_domain(service: Service, request: Request) -> HTTPResponse:

@@ -9,8 +9,8 @@ import dialogue
 from api import requests
 from api.emulation import emulation
 from api.endpoint import json_response
-from api.errors import ApiError, BadRequest, ConversationNotFound, NoModel, Unexpected
-from api.resources.tracker import NO_BODY, shown_after, terms_of
+from api.errors import ApiError, BadRequest, ConversationNotFound, Unexpected
+from api.resources.tracker import NO_BODY, headers_of, shown_after, terms_of
 from api.side_effects import output_of
 from assistant import AlreadyDone, Collector, Message, Outcome, Scene, UnknownAction
 from assistant.channels import callback
@@ -39,11 +39,6 @@ NO_TEXT: Final = (
     "No text message defined in request_body. Add text message to request body in order to obtain the intent and "
     "extracted entities."
 )
-
-
-async def need_model_file(_service: Service, _request: Request) -> HTTPResponse:
-    """Models are not made or exchanged over HTTP yet."""
-    raise NoModel
 
 
 async def post_message(service: Service, request: Request, conversation: str) -> HTTPResponse:
@@ -237,8 +232,7 @@ async def _done(service: Service, work: Coroutine[Any, Any, Outcome]) -> Outcome
 
 
 def _headers(service: Service, outcome: Outcome) -> dict[str, str]:
-    replayed = {"Idempotency-Replayed": "true"} if outcome.repeated else {}
-    return {"ETag": service.etag(outcome.version), **replayed}
+    return headers_of(service.etag(outcome.version), repeated=outcome.repeated)
 
 
 async def _state(service: Service, conversation: str, outcome: Outcome, verbosity: Verbosity) -> str:
@@ -265,6 +259,11 @@ async def _with_messages(
 
 
 async def _said(service: Service, conversation: str, outcome: Outcome) -> list[Json]:
+    events = await said_in(service, conversation, outcome)
+    return [message for event in events for message in messages_of(event, conversation)]
+
+
+async def said_in(service: Service, conversation: str, outcome: Outcome) -> list[BotUttered]:
     """What the bot said in a turn that began after the outcome's base, up to the next message."""
     with written():
         view = await service.trackers.current(conversation)
@@ -273,8 +272,7 @@ async def _said(service: Service, conversation: str, outcome: Outcome) -> list[J
     events = [event for _, event in window.events(outcome.base, view.version)]
     messages = [index for index, event in enumerate(events) if isinstance(event, UserUttered)]
     end = messages[1] if len(messages) > 1 else len(events)
-    said = [messages_of(event, conversation) for event in events[:end] if isinstance(event, BotUttered)]
-    return [message for messages in said for message in messages]
+    return [event for event in events[:end] if isinstance(event, BotUttered)]
 
 
 def _scores(service: Service, prediction: Prediction) -> list[Json]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import asdict
@@ -28,7 +29,7 @@ async def get_live(_service: Service, _request: Request) -> HTTPResponse:
 
 async def get_ready(service: Service, _request: Request) -> HTTPResponse:
     """200 when requests can be served, 503 when the database is away. A missing model or broker is no hindrance."""
-    details: dict[str, Any] = {"model": service.model.file if service.model else None}
+    details = await asyncio.to_thread(_model, service)
     try:
         position = await service.store.read.last_position()
         behind = {
@@ -42,6 +43,22 @@ async def get_ready(service: Service, _request: Request) -> HTTPResponse:
     return json_response(dumps({"status": "ok", "database": "ok", "position": position, **behind, **details}))
 
 
+def _model(service: Service) -> dict[str, Any]:
+    """The model that this process serves with, and why the last one that could not be had could not."""
+    model, fault, shelved = service.model, service.process.shelf.fault, service.process.shelved
+    return {
+        "model": model.file if model else None,
+        "model_id": model.id if model else None,
+        "model_origin": shelved.origin if model else None,
+        "model_since": _moment(shelved.since) if model else None,
+        "model_fault": {**asdict(fault), "time": _moment(fault.time)} if fault else None,
+    }
+
+
+def _moment(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat()
+
+
 async def get_metrics(service: Service, _request: Request) -> HTTPResponse:
     """Metrics of all processes of this service, for Prometheus."""
     try:
@@ -52,5 +69,5 @@ async def get_metrics(service: Service, _request: Request) -> HTTPResponse:
         metrics.DATABASE_UP.set(0)
     else:
         metrics.DATABASE_UP.set(1)
-    text = await asyncio.get_running_loop().run_in_executor(None, metrics.exposition)
+    text = await asyncio.get_running_loop().run_in_executor(None, metrics.exposition, service.model)
     return HTTPResponse(text, content_type=metrics.CONTENT_TYPE)

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from api.service import Service
     from assistant import Output
     from dialogue import Event
+    from eventstore import Appended
 
 NO_BODY: Final = b"null"  #: what Rasa takes an empty body for: its complaint is one about events
-MAX_EVENTS: Final = 50_000  #: of one request; more would keep the other requests of the process waiting
 
 
 async def get_tracker(service: Service, request: Request, conversation: str) -> HTTPResponse:
@@ -37,9 +37,9 @@ async def get_tracker(service: Service, request: Request, conversation: str) -> 
     An unknown conversation is shown as it would begin: with a session start, which is neither stored nor published.
     """
     verbosity = requests.verbosity(request)
-    view = await _chosen_view(service, request, conversation)
+    view = await chosen_view(service, request, conversation)
     if view is None or view.is_empty:
-        begun = _as_if_begun(service, conversation)
+        begun = as_if_begun(service, conversation)
         return json_response(await tracker_document(service.trackers, begun, verbosity))
     etag = service.etag(view.version)
     if requests.is_not_modified(request, etag):
@@ -57,10 +57,10 @@ async def post_events(service: Service, request: Request, conversation: str) -> 
     verbosity = requests.verbosity(request)
     if not events:
         raise BadRequest("Couldn't extract a proper event from the request body.", "", "body")
-    output = await _output_for_side_effects(service, request, conversation)
+    output = await output_for_side_effects(service, request, conversation)
     opening = None if starts_session(events) else partial(_opening, service, min(now, events[0].timestamp))
     events = [stamp(event, service.marks) for event in events]
-    return await _append(service, verbosity, _write(request, conversation, events, opening), output)
+    return await _append(service, verbosity, write_of(request, conversation, events, opening), output)
 
 
 async def put_events(service: Service, request: Request, conversation: str) -> HTTPResponse:
@@ -68,7 +68,7 @@ async def put_events(service: Service, request: Request, conversation: str) -> H
     now = time.time()
     events = [TrackerReplaced(timestamp=now, metadata={}), *_posted(request, now)]
     verbosity = requests.verbosity(request)
-    return await _append(service, verbosity, _write(request, conversation, events, None, replaces=True))
+    return await _append(service, verbosity, write_of(request, conversation, events, None, replaces=True))
 
 
 async def get_story(service: Service, request: Request, conversation: str) -> HTTPResponse:
@@ -86,12 +86,12 @@ async def get_story(service: Service, request: Request, conversation: str) -> HT
 
 def _posted(request: Request, now: float) -> list[Event]:
     events = decode_posted(request.body or NO_BODY, now)
-    if len(events) > MAX_EVENTS:
-        raise TooManyEvents(MAX_EVENTS, len(events))
+    if len(events) > requests.MAX_EVENTS:
+        raise TooManyEvents(requests.MAX_EVENTS, len(events))
     return events
 
 
-async def _output_for_side_effects(service: Service, request: Request, conversation: str) -> Output | None:
+async def output_for_side_effects(service: Service, request: Request, conversation: str) -> Output | None:
     """Where messages go; None when nothing but the append is wanted. Raises NoModel without an assistant."""
     if not requests.truth(request, "execute_side_effects"):
         return None
@@ -102,18 +102,30 @@ async def _output_for_side_effects(service: Service, request: Request, conversat
 async def _append(
     service: Service, verbosity: Verbosity, write: Write, side_effects_to: Output | None = None
 ) -> HTTPResponse:
+    view, appended = await append(service, write, side_effects_to)
+    headers = headers_of(service.etag(view.version), repeated=appended.repeated)
+    with written():
+        after = 0 if write.replaces else await shown_after(service, view, appended.base)
+        return json_response(await tracker_document(service.trackers, view, verbosity, after), headers=headers)
+
+
+async def append(service: Service, write: Write, side_effects_to: Output | None) -> tuple[View, Appended]:
+    """Append events, and bring about what follows from them outside of the log where somebody asks for it.
+
+    Raises as Trackers.append.
+    """
     if side_effects_to is None:
         view, appended = await service.trackers.append(write)
     else:
         view, appended = await service.uninterrupted(append_with_side_effects(service, write, side_effects_to))
-    headers = {"ETag": service.etag(view.version)}
-    if appended.repeated:
-        headers["Idempotency-Replayed"] = "true"
-    else:
+    if not appended.repeated:
         service.hint.send()
-    with written():
-        after = 0 if write.replaces else await shown_after(service, view, appended.base)
-        return json_response(await tracker_document(service.trackers, view, verbosity, after), headers=headers)
+    return view, appended
+
+
+def headers_of(etag: str, *, repeated: bool) -> dict[str, str]:
+    """The headers of the answer to a write."""
+    return {"ETag": etag, "Idempotency-Replayed": "true"} if repeated else {"ETag": etag}
 
 
 async def shown_after(service: Service, view: View, base: int) -> int:
@@ -127,7 +139,7 @@ async def shown_after(service: Service, view: View, base: int) -> int:
     return session_begin(before.tracker) if before else 0
 
 
-def _write(
+def write_of(
     request: Request,
     conversation: str,
     events: Sequence[Event],
@@ -135,6 +147,7 @@ def _write(
     *,
     replaces: bool = False,
 ) -> Write:
+    """Events to append to a conversation, on the terms of the request. Raises BadRequest as `terms_of`."""
     terms = terms_of(request)
     return Write(
         conversation=conversation,
@@ -175,7 +188,7 @@ def _opening(service: Service, timestamp: float) -> Sequence[Event]:
     return session_start(timestamp, service.marks)
 
 
-def _as_if_begun(service: Service, conversation: str) -> View:
+def as_if_begun(service: Service, conversation: str) -> View:
     """What the conversation would be right after its first session start."""
     window = Window(1)
     events = session_start(time.time(), service.marks)
@@ -185,7 +198,7 @@ def _as_if_begun(service: Service, conversation: str) -> View:
     return View(conversation, dialogue.fold(dialogue.initial(domain), events, domain, ()), window)
 
 
-async def _chosen_view(service: Service, request: Request, conversation: str) -> View | None:
+async def chosen_view(service: Service, request: Request, conversation: str) -> View | None:
     """The conversation now, or as `version` or `at` say."""
     version = requests.whole(request, "version")
     time_text = requests.query(request, "at")

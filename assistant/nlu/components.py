@@ -11,6 +11,8 @@ from typing import Any, Final
 
 from msgspec import Struct
 
+from assistant.nlu.classifier import LogisticRegression
+
 Json = dict[str, Any]
 
 NO_INTENT: Final[Json] = {"name": None, "confidence": 0.0}
@@ -147,18 +149,29 @@ class Synonyms(Struct, frozen=True, tag="EntitySynonymMapper"):
 
 
 class Fallback(Struct, frozen=True, tag="FallbackClassifier"):
-    """FallbackClassifier: an intent that nobody is sure of becomes `nlu_fallback`.
+    """FallbackClassifier: an intent that nobody is sure of becomes `nlu_fallback`, and one that another comes close to.
 
-    Of several intents that are nearly as sure as each other nobody speaks here: no component ranks them.
+    Attributes:
+        ambiguity_threshold: by how much the first intent of a ranking must be surer than the second.
     """
 
     threshold: float = 0.3
+    ambiguity_threshold: float = 0.1
 
     def add_to(self, parsed: Json) -> Json:
-        """The message as it is, or with the fallback as its intent."""
-        if parsed["intent"]["confidence"] >= self.threshold:
+        """The message as it is, or with the fallback as its intent, and at the head of the ranking if there is one."""
+        if parsed["intent"]["confidence"] >= self.threshold and not self._is_ambiguous(parsed):
             return parsed
-        return {**parsed, "intent": {"name": FALLBACK_INTENT, "confidence": self.threshold}}
+        fallback = {"name": FALLBACK_INTENT, "confidence": self.threshold}
+        ranked = {"intent_ranking": [fallback, *parsed["intent_ranking"]]} if "intent_ranking" in parsed else {}
+        return {**parsed, "intent": fallback, **ranked}
+
+    def _is_ambiguous(self, parsed: Json) -> bool:
+        """Whether the ranking says so; of an intent that a keyword put in place of its first it says nothing."""
+        ranking = parsed.get("intent_ranking", ())
+        if len(ranking) < 2 or ranking[0]["name"] != parsed["intent"]["name"]:
+            return False
+        return bool(ranking[0]["confidence"] - ranking[1]["confidence"] < self.ambiguity_threshold)
 
 
-Component = Whitespace | Keywords | Patterns | Synonyms | Fallback
+Component = Whitespace | Keywords | Patterns | Synonyms | LogisticRegression | Fallback

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from assistant.nlu.components import NO_INTENT, Component
+from assistant.nlu.classifier import LogisticRegression
+from assistant.nlu.components import NO_INTENT, Component, Whitespace
 from assistant.nlu.explicit import explicit
 
 if TYPE_CHECKING:
@@ -19,6 +20,13 @@ class NluModel(Struct, frozen=True):
     """The components of a pipeline with what they have learned. Without any, only explicit intents are understood."""
 
     components: tuple[Component, ...] = ()
+
+    def __post_init__(self) -> None:
+        words_seen = False
+        for component in self.components:
+            words_seen = words_seen or isinstance(component, Whitespace)
+            if isinstance(component, LogisticRegression) and not words_seen:
+                raise ValueError("a LogisticRegressionClassifier has no tokenizer before it")
 
 
 class Pipeline:

@@ -10,12 +10,13 @@ from msgspec import Struct
 from assistant.nlu.components import Fallback, Keyword, Keywords, Patterns, Synonyms, Whitespace
 from assistant.nlu.oddities import unused, without_pipeline
 from assistant.nlu.pipeline import NluModel
+from assistant.nlu.regression import CLASSIFIER_SETTINGS, FEATURIZER_SETTINGS, UNUSED_SOLVER, CannotLearn, learn
 from assistant.nlu.training_data import NluData
 from dialogue.shapes import FLAG, NUMBER, check_keys, kind
 from dialogue.source import Fault
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from assistant.nlu.components import Component
     from assistant.nlu.training_data import Entry, Example
@@ -26,20 +27,21 @@ if TYPE_CHECKING:
 
 Settings = dict[str, Any]
 
-CLASSIFIERS: Final = ("KeywordIntentClassifier",)
-# Components of Rasa that learn statistically, or need them.
-_STATISTICAL: Final = frozenset(
+# What a component needs before it: what people call that, and the components that are one.
+_NEEDS: Final = {
+    "CountVectorsFeaturizer": ("a tokenizer", ("WhitespaceTokenizer",)),
+    "LogisticRegressionClassifier": ("a featurizer", ("CountVectorsFeaturizer",)),
+    "FallbackClassifier": ("an intent classifier", ("KeywordIntentClassifier", "LogisticRegressionClassifier")),
+}
+_OTHER_CLASSIFIERS: Final = frozenset({"DIETClassifier", "SklearnIntentClassifier", "MitieIntentClassifier"})
+# Further components of Rasa that learn statistically, or need them.
+_STATISTICAL: Final = _OTHER_CLASSIFIERS | frozenset(
     {
-        "DIETClassifier",
-        "LogisticRegressionClassifier",
-        "SklearnIntentClassifier",
-        "MitieIntentClassifier",
         "CRFEntityExtractor",
         "MitieEntityExtractor",
         "SpacyEntityExtractor",
         "DucklingEntityExtractor",
         "ResponseSelector",
-        "CountVectorsFeaturizer",
         "LexicalSyntacticFeaturizer",
         "RegexFeaturizer",
         "LanguageModelFeaturizer",
@@ -70,7 +72,8 @@ def train_nlu(config: Source | None, data: NluData) -> TrainedNlu:
         return TrainedNlu(NluModel(), (), tuple(without_pipeline(data)))
     trainer = _Trainer(config, data)
     components = tuple(trainer.components(pipeline))
-    learned = NluModel() if data == NluData() else NluModel(components)  # as in Rasa: nothing to learn, no pipeline
+    # As in Rasa: nothing to learn, no pipeline. What is faulty makes no model.
+    learned = NluModel() if data == NluData() or trainer.faults else NluModel(components)
     return TrainedNlu(learned, tuple(trainer.faults), tuple(trainer.warnings))
 
 
@@ -81,6 +84,7 @@ class _Trainer:
         self.faults: list[Fault] = []
         self.warnings: list[Fault] = []
         self._config, self._data = config, data
+        self._featurizers: list[Settings] = []
 
     def components(self, pipeline: Any) -> Iterator[Component]:
         if not isinstance(pipeline, list):
@@ -88,27 +92,33 @@ class _Trainer:
             return
         names = [item.get("name") if isinstance(item, dict) else item for item in pipeline]
         for index, (name, item) in enumerate(zip(names, pipeline, strict=True)):
-            if name == "FallbackClassifier" and not any(before in CLASSIFIERS for before in names[:index]):
-                reason = f"FallbackClassifier must come after an intent classifier, such as {CLASSIFIERS[0]}"
-                self._fault((index,), reason)
+            self._check_order((index,), name, names[:index])
             yield from self._component((index,), name, item if isinstance(item, dict) else {})
+        if "CountVectorsFeaturizer" in names and "LogisticRegressionClassifier" not in names:
+            self._warn((names.index("CountVectorsFeaturizer"),), "no classifier looks at CountVectorsFeaturizer")
         self.warnings += unused(self._data, (name for name in names if isinstance(name, str)))
+
+    def _check_order(self, path: Path, name: Any, before: Sequence[Any]) -> None:
+        what, needed = _NEEDS.get(name, ("", ())) if isinstance(name, str) else ("", ())
+        if needed and not any(component in needed for component in before):
+            self._fault(path, f"{name} must come after {what}, such as {needed[0]}")
 
     def _component(self, path: Path, name: Any, written: Settings) -> Iterator[Component]:
         known = _COMPONENTS.get(name) if isinstance(name, str) else None
         if known is None:
             self._fault(path, _unknown(name))
             return
-        shapes, learn = known
+        shapes, teach = known
         settings = {key: value for key, value in written.items() if key != "name" and value is not None}
         faults = list(check_keys(path, settings, shapes, name, closed=False))
         for place, reason in faults:
             self._fault(place, reason)
-        for key in settings.keys() - shapes.keys():
+        for key in (key for key in settings if key not in shapes):
             has = f"it has {', '.join(shapes)}" if shapes else "it has none"
             self._warn((*path, key), f"{name} has no setting {key!r} here, so it is ignored; {has}")
-        if not faults:
-            yield learn(self, path, settings)
+        component = None if faults else teach(self, path, settings)
+        if component is not None:
+            yield component
 
     def _fault(self, path: Path, reason: str) -> None:
         self.faults.append(self._config.fault(("pipeline", *path), reason))
@@ -161,7 +171,27 @@ class _Trainer:
         return Synonyms(values | meant)
 
     def fallback(self, _path: Path, settings: Settings) -> Component:
-        return Fallback(settings.get("threshold", 0.3))
+        return Fallback(float(settings.get("threshold", 0.3)), float(settings.get("ambiguity_threshold", 0.1)))
+
+    def featurizer(self, _path: Path, settings: Settings) -> None:
+        """It is a part of the classifiers behind it."""
+        self._featurizers.append(settings)
+
+    def classifier(self, path: Path, settings: Settings) -> Component | None:
+        if not self._data.examples:
+            self._warn(path, "LogisticRegressionClassifier learns nothing: there are no NLU examples")
+        if not self._data.examples or self.faults:
+            return None  # what takes time waits until the configuration is right
+        if settings.get("solver") == UNUSED_SOLVER:
+            self._warn((*path, "solver"), f"the solver {UNUSED_SOLVER!r} is not used here; lbfgs takes its place")
+        try:
+            learned = learn(self._data.examples, self._featurizers, settings)
+        except CannotLearn as error:
+            self._fault(path, str(error))
+            return None
+        if not learned.converged:
+            self._warn(path, "LogisticRegressionClassifier was not done when its iterations were; raise max_iter")
+        return learned.classifier
 
     def _is_pattern(self, regex: Entry) -> bool:
         try:
@@ -175,10 +205,11 @@ class _Trainer:
 
 def _unknown(name: Any) -> str:
     known = ", ".join(_COMPONENTS)
-    if name in _STATISTICAL:
+    if isinstance(name, str) and name in _STATISTICAL:
+        instead = ": LogisticRegressionClassifier learns intents from examples" if name in _OTHER_CLASSIFIERS else ""
         return (
-            f"{name} is not run here; components are {known}. For more, run the pipeline in an NLU server and name it "
-            "under `nlu` in endpoints.yml"
+            f"{name} is not run here{instead}; components are {known}. For more, run the pipeline in an NLU server and "
+            "name it under `nlu` in endpoints.yml"
         )
     return f"there is no component {name!r}; components are {known}"
 
@@ -238,9 +269,11 @@ def _alternatives(entries: Iterable[str], bounded: bool) -> str:
     return "(?:" + "|".join(f"{edge}{re.escape(entry)}{edge}" for entry in entries) + ")"
 
 
-_COMPONENTS: Final[dict[str, tuple[dict[str, Shape], Callable[[_Trainer, Path, Settings], Component]]]] = {
+_COMPONENTS: Final[dict[str, tuple[dict[str, Shape], Callable[[_Trainer, Path, Settings], Component | None]]]] = {
     "WhitespaceTokenizer": ({}, _Trainer.whitespace),
     "KeywordIntentClassifier": ({"case_sensitive": FLAG}, _Trainer.keywords),
+    "CountVectorsFeaturizer": (FEATURIZER_SETTINGS, _Trainer.featurizer),
+    "LogisticRegressionClassifier": (CLASSIFIER_SETTINGS, _Trainer.classifier),
     "RegexEntityExtractor": (
         {"case_sensitive": FLAG, "use_lookup_tables": FLAG, "use_regexes": FLAG, "use_word_boundaries": FLAG},
         _Trainer.patterns,

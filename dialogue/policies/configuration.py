@@ -10,7 +10,7 @@ from msgspec import Struct
 Path = tuple[str | int, ...]
 
 
-class RulesConfig(Struct, frozen=True, kw_only=True):
+class RulesConfig(Struct, frozen=True, kw_only=True, tag="rules"):
     """RulePolicy: predicts by rules, and falls back where there are none. Fields are called as in config.yml."""
 
     name: ClassVar[str] = "RulePolicy"
@@ -24,7 +24,7 @@ class RulesConfig(Struct, frozen=True, kw_only=True):
     use_nlu_confidence_as_score: bool = False
 
 
-class MemoizationConfig(Struct, frozen=True, kw_only=True):
+class MemoizationConfig(Struct, frozen=True, kw_only=True, tag="memoization"):
     """MemoizationPolicy: follows stories to the letter; if augmented, also when what came before is unknown.
 
     `max_history` counts states, that is actions and not messages; None for all since the session began.

@@ -55,6 +55,7 @@ class History(Struct, frozen=True, dict=True):
     domain: Domain
     tracker: Tracker
     events: tuple[Event, ...]
+    counts_at_once: bool = False  #: as in the situation
 
     @cached_property
     def moments(self) -> list[Moment]:
@@ -134,7 +135,7 @@ def history(situation: Situation, domain: Domain) -> History:
     before = tracker.version - len(situation.events)
     events = situation.events[max(0, tracker.reset_version - before) :]
     kept = applied(enumerate(events), tracker.loop_names)
-    return History(domain, tracker, tuple(events[index] for index in kept))
+    return History(domain, tracker, tuple(events[index] for index in kept), situation.counts_at_once)
 
 
 def by_intent(states: list[State]) -> list[State]:

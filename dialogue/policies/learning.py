@@ -14,7 +14,7 @@ LOOP_SOURCE: Final = "handling active loops and forms - "
 LISTEN_IN_LOOP: Final = " - action_listen"
 
 
-class RuleTable(Struct, frozen=True, kw_only=True):
+class RuleTable(Struct, frozen=True, kw_only=True, tag="rules"):
     """What a RulePolicy has learned.
 
     Attributes:
@@ -33,7 +33,7 @@ class RuleTable(Struct, frozen=True, kw_only=True):
     rules_not_in_stories: tuple[str, ...] = ()
 
 
-class StoryTable(Struct, frozen=True):
+class StoryTable(Struct, frozen=True, tag="stories"):
     """What a MemoizationPolicy has learned: the action after the states of a key (see `states.story_key`)."""
 
     lookup: dict[str, str]

@@ -99,7 +99,8 @@ def seen(past: History, begin: int, rule_only: RuleOnly) -> list[State]:
         if _decides(moment, begin):
             hidden = moment.hides
         if not hidden:
-            state = _after_turns(_remembered(moment, begin, past), last, begin, states)
+            before = () if past.counts_at_once else states
+            state = _after_turns(_remembered(moment, begin, past), last, begin, before)
             states.append(_without_rule_only(state, rule_only))
     return [state for state in states if state.action != ACTION_UNLIKELY_INTENT]
 

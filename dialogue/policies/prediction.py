@@ -15,6 +15,7 @@ class Situation(Struct, frozen=True):
 
     tracker: Tracker
     events: Sequence[Event]  #: at least all after `tracker.reset_version`; also those that were taken back
+    counts_at_once: bool = False  #: whether stories see a message at once that came while the bot did not listen
 
 
 class Prediction(Struct, frozen=True, kw_only=True):

@@ -51,7 +51,7 @@ def rehearse(
     return Findings(replace(stage.table, rules_not_in_stories=stage.not_in_stories()), tuple(faults))
 
 
-class _Past(History, frozen=True):
+class _Past(History, frozen=True, kw_only=True):
     """A history whose states are known already."""
 
     known: tuple[State, ...]
@@ -98,7 +98,7 @@ class _Stage:
             if isinstance(beat.event, ActionExecuted):
                 seen += 1
                 if is_told and not beat.is_given and label(beat) != RULE_EDGE:
-                    past = _Past(self._domain, tracker, tuple(recent), lesson.states[:seen])
+                    past = _Past(self._domain, tracker, tuple(recent), known=lesson.states[:seen])
                     past, decision = self._decision(past, label(beat))
                     tracker = past.tracker
                     yield self._trial(lesson, beat, past, decision)

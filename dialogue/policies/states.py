@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypedDict
 
+import msgspec
 from msgspec import Struct
 
 if TYPE_CHECKING:
@@ -82,6 +83,15 @@ def parse_key(text: str) -> tuple[State, ...]:
     return tuple(_state(document) for document in json.loads(text))
 
 
+def is_key(text: str) -> bool:
+    """Return whether a text is one that `key` may have made."""
+    try:
+        states = _KEY.decode(text)
+    except msgspec.DecodeError:
+        return False
+    return bool(states)
+
+
 def _state(document: dict[str, Any]) -> State:
     user, action = document.get("user", {}), document.get("prev_action", {})
     slots = document.get("slots", {})
@@ -94,3 +104,28 @@ def _state(document: dict[str, Any]) -> State:
         slots=tuple((name, value if isinstance(value, str) else tuple(value)) for name, value in sorted(slots.items())),
         loop=document.get("active_loop", {}).get("name"),
     )
+
+
+class _User(TypedDict, total=False):
+    intent: str
+    entities: tuple[str, ...]
+    text: str
+
+
+class _Action(TypedDict, total=False):
+    action_name: str
+    action_text: str
+
+
+class _Loop(TypedDict):
+    name: str
+
+
+class _Document(TypedDict, total=False):
+    user: _User
+    prev_action: _Action
+    slots: dict[str, tuple[float, ...] | str]
+    active_loop: _Loop
+
+
+_KEY: Final = msgspec.json.Decoder(tuple[_Document, ...])

@@ -322,6 +322,20 @@ def test_a_jwt_whose_user_has_no_right_to_the_conversation_is_not_authorized(cla
         auth.authorize(identity, "ann")
 
 
+@pytest.mark.parametrize(
+    ("claims", "status"),
+    [
+        ({"user": "ann", "role": "user"}, 200),
+        ({"user": "bob", "role": "user"}, 403),
+        ({"username": "ann", "user": "bob", "role": "user"}, 200),
+        ({"username": "bob", "user": "ann", "role": "user"}, 403),
+        ({"username": None, "user": "ann", "role": "user"}, 403),
+    ],
+)
+def test_a_user_may_be_named_as_early_as_in_rasa_core(claims: dict[str, object], status: int) -> None:
+    assert answer(authenticator(secrets=(SECRET,)), "ann", None, signed({"user": claims})) == status
+
+
 def test_an_empty_username_does_not_own_an_empty_id() -> None:
     with pytest.raises(NotAuthorized):
         authenticator(secrets=(SECRET,)).authorize(Identity("jwt", "user", ""), "")

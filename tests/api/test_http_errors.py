@@ -159,9 +159,7 @@ class TestPaths:
     def test_may_end_with_a_slash(self, client: Client, path: str) -> None:
         assert client.get(path).status == 200
 
-    @pytest.mark.parametrize(
-        "path", ["/nope", "/conversations", "/conversations/x", "/turnlog", "/turnlog/v1", "/auth"]
-    )
+    @pytest.mark.parametrize("path", ["/nope", "/conversation", "/conversations/x", "/turnlog", "/turnlog/v1", "/auth"])
     def test_that_lead_nowhere_are_not_found(self, client: Client, path: str) -> None:
         envelope(client.get(path), 404, "NotFound")
 
@@ -170,7 +168,7 @@ class TestPaths:
         body = {"sender": "x", "message": "hi"}
         envelope(client.send("POST", f"/webhooks/{channel}/webhook", body), 404, "NotFound")
 
-    @pytest.mark.parametrize("path", ["/conversations/x/predict", "/model/predict", "/model/train"])
+    @pytest.mark.parametrize("path", ["/conversations/x/predict", "/model/predict"])
     def test_of_a_dialogue_model_need_one(self, client: Client, path: str) -> None:
         envelope(client.send("POST", path, [{"event": "restart"}]), 409, "Conflict")
 

@@ -7,7 +7,7 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
-from api.service import end_worker
+from api.process import end_worker
 
 if TYPE_CHECKING:
     import pytest

@@ -73,13 +73,21 @@ def test_a_flag_wins_over_its_variable_and_that_over_the_default() -> None:
 
 @pytest.mark.parametrize("flag", [flag for flag in FLAGS if flag.kind == "text"], ids=lambda flag: flag.name)
 def test_every_text_has_a_form_in_the_environment(flag: Any, folder: Path) -> None:
-    value = {"jwt_method": "HS512", "syslog_protocol": "TCP", "connector": "socketio"}.get(flag.name, "given")
+    values = {"jwt_method": "HS512", "syslog_protocol": "TCP", "connector": "socketio", "protocol": "0.9"}
+    value = {**values, "remote_storage": "aws"}.get(flag.name, "given")
     for name in ("given", "cert.pem"):
         (folder / name).write_text("")
     others: dict[str, Any] = {"jwt_secret": (LONG,), "use_syslog": True, "ssl_certificate": "cert.pem"}
-    by_flag = load(others | {flag.name: value}, HOME)
-    assert by_flag == load(_without(others, flag.name), HOME | {flag.variable: value})
-    assert by_flag != load(others, HOME)
+    environ = HOME | {"BUCKET_NAME": "models"}
+    by_flag = load(others | {flag.name: value}, environ)
+    assert by_flag == load(_without(others, flag.name), environ | {flag.variable: value})
+    assert by_flag != load(others, environ)
+
+
+def test_a_protocol_of_no_known_age_is_refused() -> None:
+    with pytest.raises(InvalidSettings) as refused:
+        settings(protocol="0.8")
+    assert refused.value.faults == ("--protocol: must be one of 3.6, 0.9, is '0.8'",)
 
 
 def _without(flags: dict[str, Any], name: str) -> dict[str, Any]:
@@ -409,7 +417,7 @@ def test_a_folder_with_an_archive_or_a_domain_holds_a_model(name: str, folder: P
 
 
 def test_a_model_server_or_a_storage_is_a_model_too(folder: Path) -> None:
-    assert settings(remote_storage="aws").has_model
+    assert settings(remote_storage="aws", environ={"BUCKET_NAME": "b"}).has_model
     (folder / "endpoints.yml").write_text("models: {url: http://models}")
     assert settings().has_model
 
@@ -453,3 +461,27 @@ def test_settings_travel_to_another_process_as_they_are(folder: Path) -> None:
 )
 def test_a_url_is_shown_without_what_may_be_secret(url: str, shown: str) -> None:
     assert public_url(url) == shown
+
+
+# --- models from elsewhere ---
+
+
+def test_a_storage_without_its_variables_is_a_fault() -> None:
+    named = "--remote-storage azure: the environment variable {} is not set"
+    variables = ("AZURE_CONTAINER", "AZURE_ACCOUNT_NAME", "AZURE_ACCOUNT_KEY")
+    assert faults(remote_storage="azure") == tuple(named.format(variable) for variable in variables)
+    missing = "TURNLOG_REMOTE_STORAGE aws: the environment variable BUCKET_NAME is not set"
+    assert faults(environ={"TURNLOG_REMOTE_STORAGE": "aws"}) == (missing,)
+
+
+def test_a_storage_that_nobody_knows_is_a_fault() -> None:
+    (fault,) = faults(remote_storage="no_such_module.Class")
+    assert fault.startswith("--remote-storage no_such_module.Class: 'no_such_module.Class' is none of aws, gcs, azure")
+
+
+def test_a_model_server_comes_before_a_storage(tmp_path: Path) -> None:
+    file = tmp_path / "endpoints.yml"
+    file.write_text("models: {url: http://models/newest}")
+    found = settings(remote_storage="aws", endpoints=str(file))
+    assert found.remote_storage is None
+    assert f"--remote-storage: {file} has a section `models`: the storage is ignored" in notices(found)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from assistant import reminders as rows
-from assistant.reminding import Reminding
+from assistant.reminding import Answering, Reminding
 from dialogue import (
     ReminderCancelled,
     ReminderScheduled,
@@ -72,7 +72,12 @@ async def post(running: Process, *events: Event, conversation: str = "c", confir
 @asynccontextmanager
 async def reminding(running: Process) -> AsyncIterator[None]:
     """The process runs reminders meanwhile."""
-    work = Reminding(running.reminders, running.assistant, running.ledger, running.store.database, lambda _name: None)
+    answering = Answering(running.assistant, running.ledger)
+
+    async def now() -> Answering:
+        return answering
+
+    work = Reminding(running.reminders, now, running.store.database, lambda _name: None)
     work.start()
     try:
         yield
@@ -257,7 +262,7 @@ async def test_a_reminder_is_run_in_a_new_session_when_the_last_message_is_long_
         await one.say("/greet")
         await post(one, reminder())
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("assistant.turn.needs_session", lambda _scene, _now: True)
+            patch.setattr("assistant.customs.needs_session", lambda _scene, _now: True)
             async with reminding(one):
                 await nothing_waits(one)
         assert await one.events() == ["action action_session_start", "session_started", "action action_listen", *FIRED]
@@ -372,8 +377,8 @@ async def test_names_and_entities_may_be_any_json(database: Database) -> None:
 
 STATEMENTS: dict[str, tuple[str, tuple[Any, ...]]] = {
     "of a conversation": (rows.OF_CONVERSATION, ("c",)),
-    "claiming": (rows.CLAIM, ("me", 5.0, 20)),
-    "the next one": (rows.SECONDS_LEFT, ()),
+    "claiming": (rows.CLAIM, ("me", 5.0, 20, None)),
+    "the next one": (rows.SECONDS_LEFT, (None,)),
     "claiming again": (rows.LOOK_IN, (["00000000-0000-0000-0000-000000000000"], "me", 5.0)),
     "ending": (rows.END, (["00000000-0000-0000-0000-000000000000"], "x")),
     "confirming": (rows.CONFIRM, (["00000000-0000-0000-0000-000000000000"], 5, "c", [])),

@@ -9,7 +9,7 @@ import json
 import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
 
@@ -40,7 +40,31 @@ def _run(call: Json) -> tuple[int, Json]:
             return 200, _echo(call["tracker"]["latest_message"]["text"])
         case "action_rejects":
             return 400, {"error": "rejected by action server", "action_name": "action_rejects"}
+        case action if action in _OLD_ACTIONS:
+            return 200, _OLD_ACTIONS[action]
     return 500, {"error": "boom"}
+
+
+def _did(*events: Json, said: tuple[Json, ...] = ()) -> Json:
+    return {"events": list(events), "responses": list(said)}
+
+
+_YES_OR_NO: Final = [{"title": "yes", "payload": "/affirm"}, {"title": "no", "payload": "/deny"}]
+_CARD: Final = {"title": "card", "subtitle": "sub", "buttons": [{"title": "b", "payload": "/greet"}]}
+_OLD_ACTIONS: Final = {  #: what those of the bots that speak the older protocol do; `give_info` fails
+    "search_restaurants": _did(
+        {"event": "slot", "name": "matches", "value": ["Papi's Pizza Place"]}, said=({"text": "here's what I found"},)
+    ),
+    "suggest": _did(
+        said=(
+            {"text": "Papi's Pizza Place"},
+            {"attachment": "http://example.com/papi.png"},
+            {"text": "is it ok?", "buttons": _YES_OR_NO},
+        )
+    ),
+    "handoff_to_human": _did({"event": "pause"}, said=({"text": "a human will take over"},)),
+    "chain": _did(said=({"elements": [_CARD]},)),
+}
 
 
 def _echo(text: str | None) -> Json:

@@ -150,6 +150,13 @@ def _last_write(case: Case) -> Case:
     return [step for step in (*case.earlier, case) if step.is_write][-1]
 
 
+def untrained(beginning: str) -> Expected:
+    """The envelope for a project with one fault; the message begins so, and ends with the fault."""
+    message = Like(f"a message that begins with {beginning!r}", lambda text: text.startswith(beginning))
+    faults = {"faults": Like("one fault with its line", lambda faults: [fault[:7] for fault in faults] == ["body:1:"])}
+    return error(400, "BadRequest", message, details=faults, help="https://rasa.com/docs/rasa/training-data-format")
+
+
 def unclassified(case: Case, expected: Expected) -> Expected:
     def change(body: Any) -> Any:
         for parse_data in (body["latest_message"], body["events"][-1]["parse_data"]):
@@ -497,6 +504,16 @@ def names_function(_: Case, expected: Expected) -> bool:
 def naming_intent(case: Case, expected: Expected) -> Expected:
     message = f"The intent {case.request['json']['name']} does not exist in the domain."
     return expected.with_body(lambda body: body | {"message": message})
+
+
+# --- endpoints of older ages ---
+
+
+def in_older_protocol(case: Case, _: Expected) -> Expected:
+    """A list of conversations, or an empty one in the form of its time."""
+    if case.request["method"] == "GET":
+        return ok(Like("a list of ids", lambda ids: all(isinstance(name, str) for name in ids)))
+    return ok(Like("an empty conversation", lambda state: (state["sender_id"], state["events"]) == ("<CONV>", [])))
 
 
 # --- O63: errors of the framework ---

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 from tests.contract.client import Answer, Names, send
 from tests.contract.differences import DIFFERENCES, Difference
-from tests.contract.expected import Expected, needs_model, recorded
-from tests.contract.models import changes_models
+from tests.contract.expected import Expected, recorded
 from tests.contract.normal_form import NormalForm, deviations
 from tests.contract.transcripts import Case, Scenario
 
@@ -22,29 +21,26 @@ class Kind(StrEnum):
 
     EXACT = "as recorded"
     DIFFERENT = "deliberately different"
-    REFUSED = "409: models are not made or exchanged over HTTP yet"
 
 
-def kind_of(case: Case) -> Kind:
+def kind_of(case: Case, differences: Sequence[Difference] = DIFFERENCES) -> Kind:
     """How this step is compared."""
-    if applied(case)[1]:
-        return Kind.DIFFERENT
-    return Kind.REFUSED if changes_models(case) else Kind.EXACT
+    return Kind.DIFFERENT if applied(case, differences)[1] else Kind.EXACT
 
 
-def replay(scenario: Scenario, port: int) -> Iterator[str]:
+def replay(scenario: Scenario, port: int, differences: Sequence[Difference] = DIFFERENCES) -> Iterator[str]:
     """Send the scenario's requests; one line for each fault."""
     steps = [Case(scenario, index) for index in range(len(scenario.steps))]
     names, begin = Names.draw(scenario.conv), time.time()
     answers = [send(port, case.request, names) for case in steps]
     form = NormalForm(names, begin, time.time())
     for case, answer in zip(steps, answers, strict=True):
-        for fault in _faults(case, answer, form):
+        for fault in _faults(case, answer, form, differences):
             yield f"{case.path} {case.route}: {fault}"
 
 
-def _faults(case: Case, answer: Answer, form: NormalForm) -> Iterator[str]:
-    expected, used = applied(case)
+def _faults(case: Case, answer: Answer, form: NormalForm, differences: Sequence[Difference]) -> Iterator[str]:
+    expected, used = applied(case, differences)
     yield from _compared(expected, answer, form)
     for difference in used:
         without, _ = applied(case, [other for other in used if other is not difference])
@@ -55,7 +51,7 @@ def _faults(case: Case, answer: Answer, form: NormalForm) -> Iterator[str]:
 def applied(case: Case, differences: Sequence[Difference] = DIFFERENCES) -> tuple[Expected, list[Difference]]:
     """What should be answered: what was recorded, changed by each difference that covers it; and which ones did."""
     used: list[Difference] = []
-    expected = needs_model() if changes_models(case) else recorded(case)
+    expected = recorded(case)
     for difference in differences:
         if difference.covers(case, expected):
             expected = difference.answer(case, expected)

@@ -34,14 +34,23 @@ _SHORT_DOMAIN: Final = _BOT_DOMAIN.replace("expiration_time: 60", "expiration_ti
 _ENDPOINTS: Final = "event_broker:\n  type: file\n  path: published.jsonl\naction_endpoint:\n  url: {around.actions}\n"
 _CREDENTIALS: Final = "rest:\ncallback:\n  url: {around.callback}\n"
 _JWT: Final = ("--jwt-secret", "jwt-s3cr3t-0123456789-0123456789-abc")
+OLD_BOTS: Final = DATA.parent.parent / "data/old_bots"
+_OLD_TOKEN: Final = ("--auth-token", "thisismysecret")
+_OLD_JWT: Final = ("--jwt-secret", "thisismysecret")
 
 
 class Variant(Struct, frozen=True):
-    """Flags of the command line, and the bot's project: its domain, and its training data."""
+    """Flags of the command line, and the bot's project: its domain, and its training data, or where it all lies."""
 
     flags: tuple[str, ...] = ("--enable-api",)
     domain: str = _BOT_DOMAIN
     data: tuple[str, ...] = (*_STORIES, *_NLU)
+    model: Path | None = None
+
+
+def _older(bot: str, *flags: str) -> Variant:
+    """A variant that speaks the older protocol."""
+    return Variant(("--enable-api", "--protocol", "0.9", *flags), model=OLD_BOTS / bot)
 
 
 VARIANTS: Final = {
@@ -54,6 +63,15 @@ VARIANTS: Final = {
     "coreonly": Variant(data=_STORIES),
     "nluonly": Variant(domain='version: "3.1"\n', data=_NLU),
     "crash": Variant(),
+    "rasa_core_0_9": _older("remote"),
+    "rasa_core_0_9_token": _older("remote", *_OLD_TOKEN),
+    "rasa_core_0_9_cors": _older("remote", "--cors", "http://a.example", "http://b.example"),
+    "rasa_core_0_9_load": _older("remote"),
+    "rasa_core_0_9_local": _older("local"),
+    "rasa_core_0_9_nlu": _older("nlu"),
+    "rasa_core_0_9_nomodel": _older("none"),
+    "rasa_core_0_11_jwt": Variant(("--enable-api", *_OLD_JWT), model=OLD_BOTS / "local"),
+    "rasa_core_0_11_both": Variant(("--enable-api", *_OLD_TOKEN, *_OLD_JWT), model=OLD_BOTS / "local"),
 }
 
 
@@ -69,8 +87,8 @@ def running(name: str, folder: Path, around: Around) -> Iterator[Running]:
     """The service of a variant for as long as the context lasts. `folder` and `around` are shared by all variants."""
     variant = VARIANTS[name]
     home = folder / name
-    project = home / PROJECT
-    _write_project(project, variant)
+    project = variant.model or _written_project(home / PROJECT, variant)
+    home.mkdir(exist_ok=True)
     (home / "endpoints.yml").write_text(_ENDPOINTS.format(around=around))
     (home / "credentials.yml").write_text(_CREDENTIALS.format(around=around))
     flags: list[str | Path] = [*variant.flags, "-i", "127.0.0.1", "-m", project]
@@ -81,9 +99,10 @@ def running(name: str, folder: Path, around: Around) -> Iterator[Running]:
     assert service.status() == 0, f"the service {name} stopped with status {service.status()}"
 
 
-def _write_project(folder: Path, variant: Variant) -> None:
+def _written_project(folder: Path, variant: Variant) -> Path:
     """The bot as the variant has it."""
     (folder / "data").mkdir(parents=True)
     (folder / "domain.yml").write_text(variant.domain)
     for file in ("config.yml", *variant.data):
         shutil.copy(_BOT / file, folder / file)
+    return folder

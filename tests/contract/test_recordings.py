@@ -29,9 +29,8 @@ def test_every_difference_covers_something() -> None:
 
 
 def test_how_many_steps_are_compared_how() -> None:
-    """What is not compared yet, and how much is deliberately different, changes only when somebody means it."""
+    """How much is deliberately different changes only when somebody means it."""
     assert Counter(kind_of(case) for case in cases().values()) == {
-        Kind.EXACT: 1137,
-        Kind.DIFFERENT: 476,
-        Kind.REFUSED: 4,
+        Kind.EXACT: 1138,
+        Kind.DIFFERENT: 479,
     }

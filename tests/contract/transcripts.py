@@ -12,10 +12,13 @@ import json
 from copy import deepcopy
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 DATA: Final = Path(__file__).parent / "data"
 
@@ -98,13 +101,23 @@ class Case(Struct, frozen=True):
 @cache
 def scenarios() -> tuple[Scenario, ...]:
     """All recordings, by group and in their order."""
-    files = sorted((DATA / "transcripts").glob("*.jsonl"))
-    lines = [line for file in files for line in file.read_bytes().splitlines()]
-    return tuple(msgspec.convert(json.loads(line), Scenario) for line in lines)  # Rasa wrote NaN, which is no JSON
+    return tuple(read("transcripts"))
 
 
 @cache
 def cases() -> dict[str, Case]:
     """All recorded steps by their path."""
-    found = [Case(scenario, index) for scenario in scenarios() for index in range(len(scenario.steps))]
+    return cases_of(scenarios())
+
+
+def read(folder: str) -> list[Scenario]:
+    """The recordings in a folder of the data, by file and in their order."""
+    files = sorted((DATA / folder).glob("*.jsonl"))
+    lines = [line for file in files for line in file.read_bytes().splitlines()]
+    return [msgspec.convert(json.loads(line), Scenario) for line in lines]  # Rasa wrote NaN, which is no JSON
+
+
+def cases_of(scenarios: Iterable[Scenario]) -> dict[str, Case]:
+    """The steps of these recordings by their path."""
+    found = [Case(scenario, index) for scenario in scenarios for index in range(len(scenario.steps))]
     return {case.path: case for case in found}

@@ -38,6 +38,7 @@ STATEMENTS: dict[str, tuple[str, tuple[Any, ...]]] = {
     "the position at a time": (reads.POSITION_AT, (NOW,)),
     "the version at a position": (reads.VERSION_AT, (1, 700)),
     "the generation at a version": (reads.GENERATION_AT, (1, 5)),
+    "conversations": (reads.CONVERSATIONS, (0, 100)),
     "the first position": (reads.FIRST_POSITION, (1,)),
     "a checkpoint": (checkpoints.GET, ("relay",)),
     "the chain at a position": (checkpoints.CHAIN_AT, (100,)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.assistant.nlu.data import examples, faults, parsed
+from tests.assistant.nlu.data import Json, examples, faults, parsed
 
 CLASSIFIER = "- name: KeywordIntentClassifier\n"
 
@@ -29,6 +29,37 @@ async def test_a_threshold_of_zero_lets_everything_pass() -> None:
 async def test_a_sure_intent_stays() -> None:
     result = await parsed("hi", f"{CLASSIFIER}- FallbackClassifier", examples("greet", "hi"))
     assert result["intent"] == {"name": "greet", "confidence": 1.0}
+
+
+class TestAmbiguity:
+    FEATURES = "- name: WhitespaceTokenizer\n- name: CountVectorsFeaturizer\n- name: LogisticRegressionClassifier\n"
+    ITEMS = examples("greet", "good day to you", "hello"), examples("bye", "have a good day and night", "bye")
+
+    async def _parsed(self, settings: str) -> Json:
+        return await parsed("good day", f"{self.FEATURES}- name: FallbackClassifier\n{settings}", *self.ITEMS)
+
+    async def test_intents_that_are_nearly_as_sure_as_each_other_become_a_fallback(self) -> None:
+        result = await self._parsed("  threshold: 0.2\n  ambiguity_threshold: 0.9")
+        assert result["intent"] == {"name": "nlu_fallback", "confidence": 0.2}
+
+    async def test_the_fallback_is_at_the_head_of_the_ranking(self) -> None:
+        plain = await parsed("good day", self.FEATURES, *self.ITEMS)
+        result = await self._parsed("  ambiguity_threshold: 0.9")
+        assert result["intent_ranking"] == [result["intent"], *plain["intent_ranking"]]
+
+    async def test_intents_that_differ_enough_stay(self) -> None:
+        result = await self._parsed("  ambiguity_threshold: 0.01")
+        assert result["intent"] == result["intent_ranking"][0]
+        assert result["intent"]["name"] == "greet"
+
+    async def test_a_low_confidence_is_a_fallback_however_clear_the_ranking(self) -> None:
+        assert (await self._parsed("  threshold: 0.99\n  ambiguity_threshold: 0"))["intent"]["name"] == "nlu_fallback"
+
+    async def test_an_ambiguous_ranking_says_nothing_of_an_intent_that_a_keyword_gave(self) -> None:
+        components = self.FEATURES.replace("Featurizer\n", "Featurizer\n  stop_words: [trains]\n")
+        components += "- name: KeywordIntentClassifier\n- name: FallbackClassifier\n  ambiguity_threshold: 1"
+        result = await parsed("good day trains", components, *self.ITEMS, examples("inform", "trains"))
+        assert result["intent"] == {"name": "inform", "confidence": 1.0}
 
 
 async def test_an_explicit_intent_stays_however_unsure() -> None:

@@ -70,13 +70,22 @@ async def test_without_any_data_there_is_no_pipeline() -> None:
         (
             "- name: Whitespace",
             "config.yml:2: there is no component 'Whitespace'; components are WhitespaceTokenizer, "
-            "KeywordIntentClassifier, RegexEntityExtractor, EntitySynonymMapper, FallbackClassifier",
+            "KeywordIntentClassifier, CountVectorsFeaturizer, LogisticRegressionClassifier, RegexEntityExtractor, "
+            "EntitySynonymMapper, FallbackClassifier",
         ),
         (
             "- DIETClassifier",
-            "config.yml:2: DIETClassifier is not run here; components are WhitespaceTokenizer, "
-            "KeywordIntentClassifier, RegexEntityExtractor, EntitySynonymMapper, FallbackClassifier. For more, run the "
-            "pipeline in an NLU server and name it under `nlu` in endpoints.yml",
+            "config.yml:2: DIETClassifier is not run here: LogisticRegressionClassifier learns intents from examples; "
+            "components are WhitespaceTokenizer, KeywordIntentClassifier, CountVectorsFeaturizer, "
+            "LogisticRegressionClassifier, RegexEntityExtractor, EntitySynonymMapper, FallbackClassifier. For more, "
+            "run the pipeline in an NLU server and name it under `nlu` in endpoints.yml",
+        ),
+        (
+            "- CRFEntityExtractor",
+            "config.yml:2: CRFEntityExtractor is not run here; components are WhitespaceTokenizer, "
+            "KeywordIntentClassifier, CountVectorsFeaturizer, LogisticRegressionClassifier, RegexEntityExtractor, "
+            "EntitySynonymMapper, FallbackClassifier. For more, run the pipeline in an NLU server and name it under "
+            "`nlu` in endpoints.yml",
         ),
         (
             "- name: KeywordIntentClassifier\n  case_sensitive: maybe",
