@@ -97,23 +97,33 @@ async def _conversation(
             yield conversation
             follower.cancel()
             if conversation.is_answering:
-                view.say("(Waiting for the answer that is under way.)")
+                view.say("(Waiting for the answer that is under way; Ctrl-C does not.)")
         finally:
             await process.close()
 
 
 def _converse(terminal: Terminal, view: View, answer: Callable[[str], bool]) -> int:
     """Answer one line after the other. A pipe ends with the first one that can't be answered."""
+    try:
+        while (line := _line(terminal, view)) is not None:
+            if not _is_answered(line, terminal, view, answer) and not terminal.is_interactive:
+                return FAULT
+    finally:
+        terminal.end()
+    return 0
+
+
+def _line(terminal: Terminal, view: View) -> str | None:
+    """The next line; None at the end."""
     while True:
         try:
             line = terminal.read()
         except KeyboardInterrupt:
+            if not terminal.is_interactive:
+                raise
             view.say(f"(:help says what can be typed, {STOP} or Ctrl-D ends.)")
-            continue
-        if line is None or line.strip() == STOP:
-            return 0
-        if not _is_answered(line, terminal, view, answer) and not terminal.is_interactive:
-            return FAULT
+        else:
+            return None if line is None or line.strip() == STOP else line
 
 
 def _is_answered(line: str, terminal: Terminal, view: View, answer: Callable[[str], bool]) -> bool:

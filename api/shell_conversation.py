@@ -73,13 +73,16 @@ class Conversation(Output):
             await self.process.answer(message, self)
         except EventStoreError as error:
             self._doubtful[message.message_id] = text
-            self.view.warn(f"{error}; if your message is not in the log, that is said here as soon as it is known")
-            return False
+            self.view.warn(str(error))
+            if isinstance(error, StoreUnavailable):
+                self.view.warn("your message may be lost, which is said here when the database is back")
+                return False
         finally:
             self._answering -= 1
+        is_doubtful = message.message_id in self._doubtful
         with contextlib.suppress(StoreUnavailable):  # `follow` shows it when the database is back
             await self.show()
-        return True
+        return not is_doubtful
 
     async def send(self, said: Said) -> None:
         """Show what the bot said, with all that led to it."""

@@ -96,10 +96,10 @@ def _rest(event: Event) -> Iterable[str]:
 
 def _user(event: UserUttered) -> Iterable[str]:
     intent = event.parse_data.get("intent") or {}
-    yield _short(event.text)
-    yield f"→ {intent.get('name') or 'no intent'}"
+    yield str(intent.get("name") or "no intent")
     yield _confidence(intent.get("confidence"))
     yield from map(_entity, event.parse_data.get("entities") or ())
+    yield _short(event.text)  # last, where it may be cut off
 
 
 def _entity(entity: Json) -> str:

@@ -42,7 +42,7 @@ class Terminal:
         for stream, errors in ((sys.stdin, "replace"), (sys.stdout, "backslashreplace")):
             with contextlib.suppress(AttributeError):  # it is replaced by something simpler
                 stream.reconfigure(errors=errors)  # type: ignore[union-attr]
-        self._interruptible = False
+        self._interruptible = True
         if self.is_interactive:
             signal.signal(signal.SIGINT, self._interrupt)
             if readline is not None:
@@ -71,12 +71,17 @@ class Terminal:
 
     @contextlib.contextmanager
     def interruptible(self) -> Iterator[None]:
-        """Ctrl-C raises KeyboardInterrupt meanwhile; else a terminal's does nothing, so that no half work is left."""
+        """Ctrl-C raises KeyboardInterrupt meanwhile; after the first time a terminal's does so only then."""
         self._interruptible = True
         try:
             yield
         finally:
             self._interruptible = False
+
+    def end(self) -> None:
+        """No line is read any more, and Ctrl-C ends the program."""
+        if self.is_interactive:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def _interrupt(self, *_signal: object) -> None:
         if self._interruptible:

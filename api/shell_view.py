@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from dialogue import Event
 
 WIDE: Final = 100  #: columns from which on events stand beside what was said
+_LEAST: Final = 60  #: columns that events are given there
 _INDENT: Final = "    "
 
 
@@ -101,7 +102,8 @@ def _event(line: str) -> Text:
 
 def _beside(said: str, lines: Sequence[str], width: int) -> Table:
     table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_column(width=width // 2 - 2)
-    table.add_column(width=width - width // 2, no_wrap=True, overflow="ellipsis", style="dim")
+    right = max(_LEAST, width // 2)
+    table.add_column(width=width - right - 2)
+    table.add_column(width=right, no_wrap=True, overflow="ellipsis", style="dim")
     table.add_row(_text(said), _text("\n".join(lines)))
     return table

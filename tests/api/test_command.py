@@ -73,9 +73,15 @@ def test_flags_become_settings(service: Service) -> None:
 
 
 @pytest.mark.parametrize("flag", FLAGS, ids=lambda flag: flag.name)
-def test_every_spelling_of_a_flag_works_with_dash_and_underscore(flag: Any, service: Service) -> None:
+def test_every_spelling_of_a_flag_works_with_dash_and_underscore(
+    flag: Any, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BUCKET_NAME", "models")
     Path("given").write_text("")
-    known = {"jwt_method": "HS512", "syslog_protocol": "TCP", "jwt_secret": "x" * 40, "connector": "socketio"}
+    known = {
+        "jwt_method": "HS512", "syslog_protocol": "TCP", "jwt_secret": "x" * 40, "connector": "socketio",
+        "protocol": "0.9", "remote_storage": "aws",
+    }  # fmt: skip
     value = known.get(flag.name, "given")
     values = [] if flag.kind == "switch" else ["2" if flag.kind == "whole" else value]
     names = {name for spelling in flag.spellings for name in (spelling, spelling.replace("-", "_"))}
