@@ -294,6 +294,7 @@ class Postmaster:
         """
         environment = _environment()
         if stale := self._recorded():
+            self._end_leftovers()
             environment["PG_GRANDPARENT_PID"] = stale[0]
         self._process = subprocess.Popen(  # noqa: S603 - our own arguments, no shell
             self._command, env=environment, preexec_fn=_dying_with_parent()
@@ -331,16 +332,30 @@ class Postmaster:
             self._process.wait()
 
     def stop_earlier(self) -> None:
-        """Stop a server that has outlived its supervisor, which the kernel does for us on Linux, if we wait."""
-        recorded = self._recorded()
-        if not recorded or not _serves(int(recorded[0]), self._pid_file.parent):
+        """Stop a server that has outlived its supervisor, which the kernel does for us on Linux, if we wait.
+
+        What one that crashed has left is ended as well.
+        """
+        if recorded := self._recorded():
+            self._stop(int(recorded[0]))
+            self._end_leftovers()
+
+    def _stop(self, pid: int) -> None:
+        if not _serves(pid, self._pid_file.parent):
             return
-        pid = int(recorded[0])
         if not (self._ends(pid, signal.SIGINT, _STOP_SECONDS) or self._ends(pid, signal.SIGQUIT, _QUIT_SECONDS)):
             raise CannotRun(f"process {pid}, the server of an earlier run, does not stop")
 
+    def _end_leftovers(self) -> None:
+        """End the processes of a server that has crashed; while there is one, Postgres refuses to start.
+
+        Most end by themselves. One that waits for what a killed process held in shared memory waits for ever.
+        """
+        for pid in _leftovers(self._pid_file.parent):
+            self._ends(pid, signal.SIGKILL, _STOP_SECONDS)
+
     def _ends(self, pid: int, number: int, seconds: float) -> bool:
-        """Whether a server that is not our child has ended in time after a signal."""
+        """Whether a process of a server that is not our child has ended in time after a signal."""
         with suppress(ProcessLookupError):  # the kernel may have told it already
             os.kill(pid, number)
         deadline = time.monotonic() + seconds
@@ -366,6 +381,17 @@ if sys.platform == "linux":
         except (FileNotFoundError, ProcessLookupError, PermissionError):
             return False
 
+    def _leftovers(cluster: Path) -> list[int]:
+        """The processes of a server on `cluster` that has ended itself. A person's shell may be there too."""
+        pids = (int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit())
+        return [pid for pid in pids if _serves(pid, cluster) and _is_postgres(pid)]
+
+    def _is_postgres(pid: int) -> bool:
+        try:
+            return Path(f"/proc/{pid}/comm").read_text().strip() == "postgres"
+        except (FileNotFoundError, ProcessLookupError):
+            return False
+
 else:
 
     def _serves(pid: int, cluster: Path) -> bool:
@@ -374,6 +400,10 @@ else:
             ["/bin/ps", "-ww", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False
         )
         return f"-D {cluster} " in command.stdout
+
+    def _leftovers(cluster: Path) -> list[int]:
+        """Nobody tells here where the processes of a server work; they are waited for."""
+        return []
 
 
 # ---------------------------------------------------------------------------------------------------------- the users

@@ -101,7 +101,7 @@ def running(name: str, folder: Path, around: Around) -> Iterator[Running]:
 
 def _written_project(folder: Path, variant: Variant) -> Path:
     """The bot as the variant has it."""
-    (folder / "data").mkdir(parents=True)
+    (folder / "data").mkdir(parents=True, exist_ok=True)
     (folder / "domain.yml").write_text(variant.domain)
     for file in ("config.yml", *variant.data):
         shutil.copy(_BOT / file, folder / file)

@@ -442,6 +442,21 @@ async def test_backends_that_a_crash_leaves_behind_do_not_fail_the_next_start(da
         connection.terminate()
 
 
+@linux_only
+async def test_a_backend_that_never_notices_the_crash_is_ended(data_dir: Path) -> None:
+    """As one that waits for what a killed process held in shared memory; here it is stopped."""
+    user = User(data_dir)
+    connection = await asyncpg.connect(user.dsn())
+    left: int = connection.get_server_pid()
+    os.kill(left, signal.SIGSTOP)
+    crash(data_dir, user)
+    assert alive(left)
+    with closing(start(data_dir)) as postgres:
+        assert await sql(postgres.dsn, "SELECT 1") == 1
+    assert not alive(left)
+    connection.terminate()
+
+
 # -------------------------------------------------------------------------------------------------------------- errors
 
 
