@@ -33,23 +33,24 @@ class _Services:
     def of(self, variant: str) -> Running:
         """The service of a variant; one that did not start is not tried again."""
         assert variant not in self._broken, f"the service {variant!r} did not start"
-        service, stack = self._running.pop(variant, None) or self._started(variant)
-        self._running[variant] = service, stack
-        return service
+        if variant not in self._running:
+            self._start(variant)
+        self._running[variant] = self._running.pop(variant)
+        return self._running[variant][0]
 
     def close(self) -> None:
         """Stop all of them."""
         while self._running:
             self._stop_first()
 
-    def _started(self, variant: str) -> tuple[Running, contextlib.ExitStack]:
+    def _start(self, variant: str) -> None:
         if len(self._running) == AT_ONCE:
             self._stop_first()
         self._broken.add(variant)
         with contextlib.ExitStack() as stack:
             service = stack.enter_context(running(variant, self._folder, self._around))
             self._broken.remove(variant)
-            return service, stack.pop_all()
+            self._running[variant] = service, stack.pop_all()
 
     def _stop_first(self) -> None:
         _, stack = self._running.pop(next(iter(self._running)))
