@@ -2,7 +2,8 @@
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 ROUNDS ?= 50
-WORKERS ?= 6
+# Tests wait more than they work: three for every two processors, six at most, since each starts services of its own
+WORKERS ?= $(shell n=$$(( $$(getconf _NPROCESSORS_ONLN) * 3 / 2 )); echo $$(( n > 6 ? 6 : n )))
 EXTRAS ?=
 BIN := .venv/bin
 
@@ -33,7 +34,7 @@ run: .venv/installed ## Serve on 127.0.0.1:5005, on an embedded Postgres.
 
 # Services start often: even where Python is told to keep no bytecode, they find it
 test: services ## Run all tests against real services.
-	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n logical --maxprocesses $(WORKERS) --dist worksteal
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 services: .venv/installed-dev ## Install what the tests' RabbitMQ and Kafka need; as root with apt-get.
 	$(BIN)/python -m tests.installing

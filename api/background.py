@@ -7,41 +7,46 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from api import collector, logs
-from api.keeping import keep
 from api.parent import Parent, give_way
-from api.pulling import pull
 from api.shelf import Shelf
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
     from multiprocessing.connection import Connection
     from pathlib import Path
 
     from api.settings import Settings
-    from eventstore import Database
 
 
 def run_background(settings: Settings, folder: Path, pipe: Connection) -> None:
-    """Work until the process is told to stop or the parent is gone. `folder` is that of the shelf."""
+    """Work until the process is told to stop or the parent is gone. `folder` is that of the shelf.
+
+    The modules are loaded here, as in a worker: the parent, which names this function, needs none of them.
+    """
     signal.signal(signal.SIGHUP, lambda *_: logs.reopen())
     logs.configure(settings.logs)
     give_way()
+    from api.keeping import keep
+    from api.pulling import pull
+
     parent = Parent(pipe, settings.limits.graceful_shutdown_timeout + 5)
     database = parent.database()
     collector.spare()
     if database is not None:
-        asyncio.run(_work(settings, database, Shelf(folder), parent))
+        works = {"log": keep(database, settings.endpoints.event_brokers), "models": pull(settings, Shelf(folder))}
+        asyncio.run(_work(works, parent))
 
 
-async def _work(settings: Settings, database: Database, shelf: Shelf, parent: Parent) -> None:
+async def _work(works: dict[str, Coroutine[Any, Any, None]], parent: Parent) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     parent.watch()
-    work = loop.create_task(_everything(settings, database, shelf))
+    work = loop.create_task(_all(works))
     stopped = loop.create_task(stop.wait())
     await asyncio.wait([work, stopped], return_when=asyncio.FIRST_COMPLETED)
     if not stop.is_set():
@@ -50,7 +55,7 @@ async def _work(settings: Settings, database: Database, shelf: Shelf, parent: Pa
     await asyncio.gather(work, return_exceptions=True)
 
 
-async def _everything(settings: Settings, database: Database, shelf: Shelf) -> None:
+async def _all(works: dict[str, Coroutine[Any, Any, None]]) -> None:
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(keep(database, settings.endpoints.event_brokers), name="log")
-        tasks.create_task(pull(settings, shelf), name="models")
+        for name, work in works.items():
+            tasks.create_task(work, name=name)

@@ -14,7 +14,6 @@ from api.database import DatabaseConfig, EmbeddedDatabase, InvalidDatabase
 from api.endpoints import Endpoints, InvalidEndpoints
 from api.flags import BY_NAME
 from api.sources import Given, Sources, parts, truth
-from assistant.fetching import storage
 from assistant.project import ARCHIVES, is_project
 from assistant.secret import Secret
 
@@ -448,6 +447,8 @@ class _Reader:
         if parsed.models is not None:
             self._inform(f"{given.source}: {parsed.file} has a section `models`: the storage is ignored")
             return None
+        from assistant.fetching import storage  # what fetches takes long to load, and few settings name a storage
+
         faults = storage.faults_of(given.text, self._sources.environ)
         self.faults.extend(f"{given.source} {given.text}: {fault}" for fault in faults)
         return given.text

@@ -11,6 +11,7 @@ from collections import Counter
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+from assistant.archive import load_model, save_model
 from tests.assistant.bots import BOTS, Json, normal_wire, script_of
 from tests.assistant.scripted import reply, scripted
 from tests.service import Service
@@ -108,17 +109,40 @@ class Player:
         return answer.status, json.loads(answer.body.decode().replace(conversation, "<ID>"))
 
 
+class Stage:
+    """A service on which one bot plays after the other, with the bot's action server."""
+
+    def __init__(self, service: Service, folder: Path) -> None:
+        self._service, self._folder = service, folder
+        self._actions = ActionServer({})
+
+    async def answer(self, request: Request) -> bytes:
+        """What the action server of the bot that plays answers."""
+        return await self._actions.answer(request)
+
+    async def enter(self, bot: str) -> Player:
+        """Let a bot play: the service gets its model."""
+        archive = self._folder / f"{bot}.tar.gz"
+        save_model(load_model(BOTS / bot).model, archive)
+        answer = await asyncio.to_thread(self._service.request, "PUT", "/model", {"model_file": str(archive)})
+        assert answer.status == 204, answer.body
+        self._actions = ActionServer(script_of(bot))
+        return Player(self._service, self._actions)
+
+
 @asynccontextmanager
-async def playing(bot: str, server: Server, folder: Path) -> AsyncIterator[Player]:
-    """A service that runs the bot, on a database of its own, with the bot's action server."""
-    actions = ActionServer(script_of(bot))
-    async with scripted(actions.answer) as scripted_server, server.database() as database:
-        endpoints = folder / "endpoints.yml"
-        endpoints.write_text(f"action_endpoint:\n  url: {scripted_server.url}\n")
-        flags: list[str | Path] = ["--enable-api", "-i", "127.0.0.1", "-m", BOTS / bot, "--endpoints", endpoints]
-        with Service(folder, flags, environment={"DATABASE_URL": database.dsn}) as service:
-            await asyncio.to_thread(service.wait_until_ready)
-            yield Player(service, actions)
+async def staging(server: Server, folder: Path) -> AsyncIterator[Stage]:
+    """A stage, on a database of its own."""
+    endpoints = folder / "endpoints.yml"
+    flags: list[str | Path] = ["--enable-api", "-i", "127.0.0.1", "--endpoints", endpoints]
+    async with server.database() as database:
+        service = Service(folder, flags, environment={"DATABASE_URL": database.dsn})
+        stage = Stage(service, folder)
+        async with scripted(stage.answer) as scripted_server:
+            endpoints.write_text(f"action_endpoint:\n  url: {scripted_server.url}\n")
+            with service:
+                await asyncio.to_thread(service.wait_until_ready)
+                yield stage
 
 
 # --- requests and answers ---------------------------------------------------------------------------------------------

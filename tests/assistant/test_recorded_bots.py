@@ -14,10 +14,11 @@ import pytest
 from assistant.archive import load_model
 from dialogue.training.files import InvalidTraining
 from tests.assistant.bots import BOTS, PLAYABLE, dialogues_of
-from tests.assistant.playing import playing
+from tests.assistant.playing import Stage, staging
 from tests.service import Service
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from tests.postgres import Server
@@ -71,13 +72,20 @@ REFUSED: Final = {
 IN_RASAS_WORDS: Final = sorted(REFUSED.keys() - MENDED.keys() - {"err_string_step"})
 
 
+@pytest.fixture(scope="module")
+async def stage(server: Server, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage]:
+    """All bots play on it."""
+    async with staging(server, tmp_path_factory.mktemp("stage")) as stage:
+        yield stage
+
+
 @pytest.mark.parametrize("bot", PLAYABLE)
-async def test_bot_plays_as_recorded(bot: str, server: Server, tmp_path: Path) -> None:
-    async with playing(bot, server, tmp_path) as player:
-        for number, dialogue in enumerate(dialogues_of(bot)):
-            played = await player.play(f"mb-{bot}-{number}", [step["send"] for step in dialogue])
-            for step, recorded in zip(played, dialogue, strict=True):
-                assert step == recorded
+async def test_bot_plays_as_recorded(bot: str, stage: Stage) -> None:
+    player = await stage.enter(bot)
+    for number, dialogue in enumerate(dialogues_of(bot)):
+        played = await player.play(f"mb-{bot}-{number}", [step["send"] for step in dialogue])
+        for step, recorded in zip(played, dialogue, strict=True):
+            assert step == recorded
 
 
 def test_whatever_rasa_refused_is_refused_or_mended() -> None:

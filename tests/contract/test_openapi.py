@@ -34,7 +34,7 @@ described.config.checks.positive_data_acceptance.expected_statuses = ["200", "30
 
 
 @described.parametrize()
-@settings(max_examples=10, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=6, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
 def test_requests_by_the_description_are_answered_as_described(case: schemathesis.Case[Any], port: Port) -> None:
     """No request made from the description has an answer that it does not describe, or a fault of the server."""
     has_made_up_cursor = case.path == "/turnlog/v1/conversations" and "after" in (case.query or {})
