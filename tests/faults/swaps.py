@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import json
 import random
 import shutil
 import subprocess
@@ -15,7 +16,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import httpx
+import aiohttp
 from msgspec import Struct, field
 
 from tests.api.models import texts_of, write_archive
@@ -72,12 +73,15 @@ class Run:
         self.figures = Figures()
         self._service, self._models, self._load = service, models, load
         self._dice, self._numbers = random.Random(seed), count()
-        self._http = httpx.AsyncClient(
-            base_url=f"http://127.0.0.1:{service.port}", timeout=30, trust_env=False, limits=httpx.Limits()
-        )
+        self._http: aiohttp.ClientSession
 
     async def __call__(self) -> Figures:
         """Do it, and compare what was heard, and the log, with what was put."""
+        self._http = aiohttp.ClientSession(
+            f"http://127.0.0.1:{self._service.port}",
+            timeout=aiohttp.ClientTimeout(30),
+            connector=aiohttp.TCPConnector(limit=0),
+        )
         async with self._http, asyncio.TaskGroup() as tasks:
             await self._swap(self._models[0])
             swapping = tasks.create_task(self._swap_on())
@@ -104,32 +108,34 @@ class Run:
     async def _swap(self, model: Path) -> None:
         swapped = Swapped(_name(model), time.monotonic())
         self.figures.swaps.append(swapped)
-        answer = await self._http.put("/model", json={"model_file": str(model)})
+        async with self._http.put("/model", json={"model_file": str(model)}) as answer:
+            text = await answer.text()
         swapped.answered = time.monotonic()
-        if answer.status_code != 204:
-            self.figures.violations.append(f"{swapped.name}: answer {answer.status_code} {answer.text[:300]}")
+        if answer.status != 204:
+            self.figures.violations.append(f"{swapped.name}: answer {answer.status} {text[:300]}")
 
     async def _turn(self) -> None:
         text = "/wait" if self._dice.random() < WAITING else "/ask"
         body = {"sender": f"c{next(self._numbers) // TURNS}", "message": text}
         began = time.monotonic()
         try:
-            answer = await self._http.post("/webhooks/rest/webhook", json=body)
-        except httpx.TransportError as error:
+            async with self._http.post("/webhooks/rest/webhook", json=body) as answer:
+                text = await answer.text()
+        except (aiohttp.ClientError, TimeoutError) as error:
             self.figures.violations.append(f"{body['sender']}: no answer: {error!r}")
             return
-        self._heard(answer, began, time.monotonic())
+        self._heard(answer.status, text, began, time.monotonic())
 
-    def _heard(self, answer: httpx.Response, began: float, ended: float) -> None:
+    def _heard(self, status: int, text: str, began: float, ended: float) -> None:
         figures, latest = self.figures, self._latest(began)
         figures.latencies.append(ended - began)
         if began - latest.answered < 0.1:
             figures.first.append(ended - began)
         figures.across += any(began < swapped.answered < ended for swapped in figures.swaps)
-        texts = [message["text"] for message in answer.json()] if answer.status_code == 200 else []
+        texts = [message["text"] for message in json.loads(text)] if status == 200 else []
         may_be = [swapped.name for swapped in figures.swaps if latest.begun <= swapped.begun <= ended]
         if texts not in map(texts_of, may_be):
-            figures.violations.append(f"answer {answer.status_code} {answer.text[:300]}, not of {may_be}")
+            figures.violations.append(f"answer {status} {text[:300]}, not of {may_be}")
 
     def _latest(self, moment: float) -> Swapped:
         """The model that whoever begins at this moment must meet, or a later one."""
