@@ -114,7 +114,7 @@ class Client:
 
     @asynccontextmanager
     async def download(self, endpoint: Endpoint, headers: Mapping[str, str]) -> AsyncIterator[Download]:
-        """Ask an endpoint for something large. The body is neither decoded nor kept, and redirects are not followed.
+        """Ask an endpoint for something large. The body is neither decoded nor kept.
 
         All of it, what its reader does with it included, has the time of one call.
 
@@ -123,7 +123,7 @@ class Client:
         """
         wanted = _headers(endpoint, {"Accept-Encoding": "identity", **headers})
         with self._failures(endpoint):
-            response = await self._request("GET", endpoint, "", wanted, None, redirects=False, decodes=False)
+            response = await self._request("GET", endpoint, "", wanted, None, decodes=False)
         async with response, aclosing(self._parts(response, endpoint)) as parts:
             yield Download(response.status, _lowered(response), parts)
 
@@ -147,7 +147,6 @@ class Client:
         headers: Mapping[str, str],
         body: bytes | None,
         *,
-        redirects: bool = True,
         decodes: bool = True,
     ) -> aiohttp.ClientResponse:
         if endpoint.url is None:
@@ -159,7 +158,6 @@ class Client:
             params=list(_query(endpoint)),
             headers=headers,
             ssl=self._tls(endpoint),
-            allow_redirects=redirects,
             auto_decompress=decodes,
         )
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Final
 
 from assistant.fetching.fetched import MAX_BYTES, Fetched, ModelUnavailable, too_large, write
 from assistant.http import CallFailed
-from assistant.secret import public_url
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
     from assistant.http import Client, Download
 
 _NOTHING_NEW: Final = (204, 304)
-_REDIRECTS: Final = (301, 302, 303, 307, 308)
 
 
 async def from_server(
@@ -63,7 +61,4 @@ def _etag(answer: Download) -> str | None:
 def _why_none(answer: Download) -> str:
     if answer.status in _NOTHING_NEW:
         return f"it has no model yet (status {answer.status})"
-    if answer.status in _REDIRECTS:
-        place = public_url(answer.headers.get("location", "nowhere"))
-        return f"it redirects to {place}, which is not followed: write that address as `url`"
     return f"it answers with status {answer.status} where a model should come"

@@ -181,7 +181,7 @@ def half(connection: Connection) -> None:
     [
         (half, "its answer broke off"),
         (lambda connection: connection.begin(404), "it answers with status 404"),
-        (lambda connection: connection.begin(302, {"Location": "/else"}), "it redirects"),
+        (lambda connection: connection.begin(302, {"Location": "/models/newest"}), "it redirects without end"),
         (lambda connection: None, "it closed the connection without an answer"),
     ],
     ids=["half", "404", "redirect", "nothing"],

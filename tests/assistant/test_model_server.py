@@ -229,11 +229,25 @@ async def test_another_status_brings_no_model(client: Client, server: ModelServe
     assert await why(client, Endpoint(url=server.url), folder, TAG) == message
 
 
-async def test_a_redirect_is_not_followed(client: Client, server: ModelServer, folder: Path) -> None:
-    server.give(b"", {"Location": "http://user:hidden@other/model?key=hidden"}, status=302)
-    message = f"{server.url}: it redirects to http://other/model, which is not followed: write that address as `url`"
-    assert await why(client, Endpoint(url=server.url), folder) == message
-    assert len(server.asked) == 1
+async def test_a_redirect_is_followed_and_the_password_stays_here(
+    client: Client, server: ModelServer, folder: Path
+) -> None:
+    """As to a bucket that gives who knows the address a model."""
+    endpoint = Endpoint(url=server.url, token=Secret("hidden"), basic_auth=BasicAuth("me", Secret("hidden")))
+    with model_server() as bucket:
+        bucket.give(BODY, {"ETag": TAG})
+        server.give(b"", {"Location": f"{bucket.url}?signature=a%2Fb"}, status=302)
+        fetched = await from_server(client, endpoint, None, folder)
+        assert fetched is not None
+        assert (fetched.path.read_bytes(), fetched.etag) == (BODY, TAG)
+        assert await from_server(client, endpoint, TAG, folder) is None
+    assert all(asked.query == [("signature", "a/b")] for asked in bucket.asked)
+    assert not any("authorization" in asked.headers for asked in bucket.asked)
+
+
+async def test_redirects_without_end_end(client: Client, server: ModelServer, folder: Path) -> None:
+    server.give(b"", {"Location": server.url}, status=302)
+    assert await why(client, Endpoint(url=server.url), folder) == f"{server.url}: it redirects without end"
 
 
 async def test_nobody_is_there(client: Client, folder: Path) -> None:
