@@ -10,10 +10,11 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from brokers import Mark, Message, Source, Window, broker_of
+from tests.kafka_ends import committed_ends
 from tests.projections.keeping import until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import AsyncIterator, Mapping
 
     from brokers import Broker, Publisher
     from tests.kafka import Kafka
@@ -95,14 +96,14 @@ async def records(kafka: Kafka, topic: str, isolation: str = "read_committed") -
         partitions = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic)]
         consumer.assign(partitions)
         await consumer.seek_to_beginning()
-        return await _read(consumer, partitions)
+        return await _read(consumer, await committed_ends(consumer, kafka.bootstrap, partitions))
     finally:
         await consumer.stop()
 
 
-async def _read(consumer: AIOKafkaConsumer, partitions: Iterable[TopicPartition]) -> list[Any]:
+async def _read(consumer: AIOKafkaConsumer, ends: Mapping[TopicPartition, int]) -> list[Any]:
     found: list[Any] = []
-    for partition, end in (await consumer.end_offsets(partitions)).items():
+    for partition, end in ends.items():
         while await consumer.position(partition) < end:
             found += (await consumer.getmany(partition, timeout_ms=100)).get(partition, [])
     return found

@@ -10,6 +10,8 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from msgspec import Struct
 
+from tests.kafka_ends import committed_ends
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -80,7 +82,7 @@ async def records(kafka: Kafka, topic: str) -> list[ConsumerRecord]:
     )
     await consumer.start()
     try:
-        ends = await consumer.end_offsets(consumer.assignment())
+        ends = await committed_ends(consumer, kafka.bootstrap, consumer.assignment())
         found: list[ConsumerRecord] = []
         while any([await consumer.position(partition) < end for partition, end in ends.items()]):
             for taken in (await consumer.getmany(timeout_ms=200)).values():

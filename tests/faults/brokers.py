@@ -20,6 +20,7 @@ import pika
 from msgspec import Struct
 
 from tests.faults.readers import Seen
+from tests.kafka_ends import committed_ends
 from tests.service import send_signal, wait_until
 
 if TYPE_CHECKING:
@@ -173,7 +174,7 @@ class Brokers:
         try:
             partitions = [aiokafka.TopicPartition(self._name, number) for number in range(PARTITIONS)]
             consumer.assign(partitions)
-            ends = await consumer.end_offsets(partitions)
+            ends = await committed_ends(consumer, self.kafka.bootstrap, partitions)
             found: list[Seen] = []
             for partition in partitions:
                 found += await self._partition(consumer, partition, ends[partition])
