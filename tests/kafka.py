@@ -121,7 +121,8 @@ class Node(Struct, frozen=True):
 
     def _format(self) -> None:
         identifier = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        command = self.command("kafka.tools.StorageTool", "format", "-t", identifier, "-c", self.settings)
+        named = f"--cluster-id={identifier}"  # in one word: it may begin with a dash
+        command = self.command("kafka.tools.StorageTool", "format", named, "-c", self.settings)
         for mechanism in _SCRAM:
             command += ["--add-scram", f"{mechanism}=[name={USER},password={PASSWORD}]"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
