@@ -35,7 +35,7 @@ def arrivals(shelf: Shelf) -> Iterator[Path]:
         yield Path(folder)
 
 
-async def install(shelf: Shelf, fetched: Fetched, *, origin: str, understands_elsewhere: bool = False) -> Model:
+async def install(shelf: Shelf, fetched: Fetched, *, origin: str) -> Model:
     """Load a fetched model to prove that it can be, and put it on the shelf, so that every process serves with it.
 
     `origin` says where it was fetched, without anything secret. Its file is moved.
@@ -45,9 +45,7 @@ async def install(shelf: Shelf, fetched: Fetched, *, origin: str, understands_el
             and the fault is noted on it.
     """
     async with noting_faults(shelf, origin):
-        trained = await asyncio.to_thread(
-            load_model, fetched.path, understands_elsewhere=understands_elsewhere, name=fetched.file
-        )
+        trained = await asyncio.to_thread(load_model, fetched.path, name=fetched.file)
     model = replace(trained.model, file=fetched.file)
     await asyncio.to_thread(shelf.put, fetched.path, model, origin=origin, etag=fetched.etag or None)
     metrics.count_model("installed")

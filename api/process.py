@@ -199,9 +199,7 @@ class Process:
     def _model(self, shelved: Shelved) -> Model | None:
         if shelved.archive is None:
             return None
-        path, elsewhere = self.shelf.folder / shelved.archive, self.settings.endpoints.nlu is not None
-        model = load_model(path, understands_elsewhere=elsewhere).model
-        return replace(model, file=shelved.file)
+        return replace(load_model(self.shelf.folder / shelved.archive).model, file=shelved.file)
 
     def _begin(self, service: Service, shelved: Shelved) -> None:
         self.service, self.shelved = service, shelved

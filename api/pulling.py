@@ -89,7 +89,7 @@ async def pull(settings: Settings, shelf: Shelf) -> None:
                 source = _source(settings, shelf)
                 works = [_another(source, settings, shelf, rung)]
                 if source is not None:
-                    works.append(_Pulling(source, shelf, client, settings).run())
+                    works.append(_Pulling(source, shelf, client).run())
                 await _until_one_ends(works)
 
 
@@ -143,9 +143,8 @@ async def _until_one_ends(works: Iterable[Coroutine[Any, Any, None]]) -> None:
 class _Pulling:
     """Fetches from one source. What can't be had is said once, not at each try."""
 
-    def __init__(self, source: Source, shelf: Shelf, client: Client, settings: Settings) -> None:
+    def __init__(self, source: Source, shelf: Shelf, client: Client) -> None:
         self._source, self._shelf, self._client = source, shelf, client
-        self._understands_elsewhere = settings.endpoints.nlu is not None
         self._known: str | None = None  # what came last, whether it could be used or not
         self._seen = -1  # the generation of the shelf that `_known` takes into account
         self._away: str | None = None  # why nothing could be had at the last try
@@ -189,9 +188,9 @@ class _Pulling:
 
     async def _install(self, fetched: Fetched) -> None:
         """Put a model on the shelf; one that can't be used is not fetched again."""
-        origin, elsewhere = self._source.origin, self._understands_elsewhere
+        origin = self._source.origin
         try:
-            await install(self._shelf, fetched, origin=origin, understands_elsewhere=elsewhere)
+            await install(self._shelf, fetched, origin=origin)
         except FAULTS as error:
             self._broken = str(error)
         except OSError:

@@ -168,7 +168,7 @@ def _loaded(settings: Settings, folder: Path) -> Model:
     if settings.endpoints.models is not None or settings.remote_storage is not None:
         fetched = asyncio.run(_fetched(settings, Shelf.create(folder, None, "nowhere")))
         assert fetched.archive is not None
-        return replace(load_model(folder / fetched.archive, understands_elsewhere=elsewhere).model, file=fetched.file)
+        return replace(load_model(folder / fetched.archive).model, file=fetched.file)
     if not holds_model(settings.model):
         here = "; this folder is a project: give -m ." if is_project(Path()) else ""
         stop([f"there is no model at {settings.model}: give the path of a project or an archive with -m{here}"])

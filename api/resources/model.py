@@ -74,11 +74,10 @@ async def delete_model(service: Service, _request: Request) -> HTTPResponse:
 
 async def _exchange(process: Process, wanted: Wanted) -> None:
     """Fetch and install the model; a server that the request names is followed from then on."""
-    elsewhere = process.settings.endpoints.nlu is not None
     with arrivals(process.shelf) as folder:
         async with noting_faults(process.shelf, wanted.origin):
             fetched = await _fetched(process, wanted, folder)
-        await install(process.shelf, fetched, origin=wanted.origin, understands_elsewhere=elsewhere)
+        await install(process.shelf, fetched, origin=wanted.origin)
     await asyncio.to_thread(_settle, process, wanted)
 
 
